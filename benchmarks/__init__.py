@@ -1,0 +1,1 @@
+"""Programs that measure, each as a ratio to a named floor or peer in the same run."""

@@ -1,0 +1,190 @@
+"""The rows of a dataset: the list with its filters, one row in full, decisions, and the rejected ones as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts_app.choices import Act
+from accounts_app.operations import record
+from accounts_app.permissions import Actor
+from accounts_app.views.access import project_page
+from datasets_app import operations, queries
+from datasets_app.choices import SPLITS, DatasetState, Status, TaskType, code_title
+from datasets_app.models import Dataset, Example
+from datasets_app.queries.rows import ExampleRow, RowFilters, full_rows, visible
+from datasets_app.streaming import attachment
+from datasets_app.views.detail import dataset_of
+from finetune_engine.errors import UserError
+
+
+def filters_of(request: HttpRequest) -> RowFilters:
+    """The filters in the address. Raises UserError for a status or split that does not exist."""
+    get = request.GET.get
+    return RowFilters.checked(status=get("status", ""), code=get("code", ""), split=get("split", ""), q=get("q", ""))
+
+
+def filter_query(filters: RowFilters) -> str:
+    """The filters as a query string, without the empty ones."""
+    return urlencode({name: value for name, value in vars(filters).items() if value})
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < 12 else 0
+
+
+def _ready(actor: Actor, dataset_id: str) -> Dataset:
+    dataset = dataset_of(actor, dataset_id)
+    if dataset.state != DatasetState.READY:
+        raise UserError("dataset_not_ready", _("The rows can be looked at once the check is done."), status=409)
+    return dataset
+
+
+@project_page({"GET": Act.VIEW})
+def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
+    """The rows, filtered."""
+    dataset = _ready(actor, dataset_id)
+    filters = filters_of(request)
+    rows = queries.example_rows(dataset, _number(request.GET.get("after")), filters)
+    card = queries.dataset_card(dataset)
+    context = {
+        "actor": actor,
+        "dataset": dataset,
+        "card": card,
+        "rows": rows,
+        "filters": filters,
+        "filter_query": filter_query(filters),
+        "after": _number(request.GET.get("after")),
+        "code_title": code_title(filters.code) if filters.code else "",
+        "may_review": actor.may(Act.REVIEW),
+        "has_splits": bool((dataset.mapping or {}).get("split")),
+        "splits": SPLITS,
+    }
+    return render(request, "datasets_app/examples.html", context)
+
+
+def _row(dataset: Dataset, number: int) -> ExampleRow:
+    found = visible(dataset).select_related("decided_by").filter(row=number).first()
+    if found is None:
+        raise UserError("no_such_row", _("This dataset has no row %(n)s.") % {"n": number}, status=404)
+    return full_rows(dataset, [found])[0]
+
+
+@project_page({"GET": Act.VIEW, "POST": Act.REVIEW})
+def example(request: HttpRequest, actor: Actor, dataset_id: str, row: int) -> HttpResponse:
+    """One row; POST decides on it (``action`` accept, reject, edit, undo)."""
+    dataset = _ready(actor, dataset_id)
+    shown = _row(dataset, row)
+    if request.method == "POST":
+        try:
+            return _decide(request, actor, dataset, shown.example)
+        except UserError as error:
+            return _example_page(request, actor, dataset, shown, error)
+    return _example_page(request, actor, dataset, shown)
+
+
+def _decide(request: HttpRequest, actor: Actor, dataset: Dataset, row: Example) -> HttpResponse:
+    action = request.POST.get("action", "")
+    if action == "edit":
+        operations.edit_example(
+            actor=actor,
+            dataset=dataset,
+            example=row,
+            prompt=request.POST.get("prompt"),
+            answer=request.POST.get("answer"),
+        )
+    elif action == "undo":
+        operations.undo_decision(actor=actor, dataset=dataset, example=row)
+    else:
+        operations.decide_example(actor=actor, dataset=dataset, example=row, action=action)
+    filters = filters_of(request)
+    here = reverse("datasets:example", args=[actor.project.slug, dataset.pk, row.row])
+    following = queries.neighbours(dataset, row.row, filters) if filters.any and action != "undo" else None
+    if following is not None:
+        messages.success(request, _("Row %(n)s: %(done)s.") % {"n": row.row, "done": row.get_decision_display()})
+        here = reverse("datasets:example", args=[actor.project.slug, dataset.pk, following])
+    query = filter_query(filters)
+    return redirect(f"{here}?{query}" if query else here)
+
+
+def _example_page(
+    request: HttpRequest, actor: Actor, dataset: Dataset, row: ExampleRow, error: UserError | None = None
+) -> HttpResponse:
+    filters = filters_of(request)
+    context = {
+        "actor": actor,
+        "dataset": dataset,
+        "row": row,
+        "error": error,
+        "typed_prompt": request.POST.get("prompt", row.prompt),
+        "typed_answer": request.POST.get("answer", row.answer),
+        "filters": filters,
+        "filter_query": filter_query(filters),
+        "next_row": queries.neighbours(dataset, row.example.row, filters),
+        "may_review": actor.may(Act.REVIEW),
+        "known_labels": sorted(dataset.labels)[:200] if dataset.task_type == TaskType.CLASSIFICATION else [],
+    }
+    return render(request, "datasets_app/example.html", context, status=error.status if error else 200)
+
+
+@project_page({"POST": Act.REVIEW})
+def findings(request: HttpRequest, actor: Actor, dataset_id: str, code: str) -> HttpResponse:
+    """Accept or reject all undecided rows with one finding."""
+    dataset = _ready(actor, dataset_id)
+    moved = operations.decide_finding(
+        actor=actor, dataset=dataset, code=code, action=request.POST.get("action", ""), status=_status(request)
+    )
+    if moved:
+        messages.success(request, ngettext("%(n)s row changed.", "%(n)s rows changed.", moved) % {"n": moved})
+    else:
+        messages.info(request, _("No row changed: each is decided already, or has nothing that could be accepted."))
+    url = reverse("datasets:examples", args=[actor.project.slug, dataset.pk])
+    return redirect(f"{url}?{urlencode({'code': code})}")
+
+
+def _status(request: HttpRequest) -> str:
+    status = request.POST.get("status", "")
+    return status if status in Status.values else ""
+
+
+@project_page({"GET": Act.VIEW})
+def rejected(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponseBase:
+    """The rejected rows with their reasons, as CSV."""
+    dataset = _ready(actor, dataset_id)
+    record(actor=actor, project=actor.project, act="dataset.download_rejected", subject=f"dataset {dataset.pk}")
+    return rejected_csv(request, dataset)
+
+
+def rejected_csv(request: HttpRequest, dataset: Dataset) -> HttpResponseBase:
+    """``row,line,reasons,codes,input,answer,original`` of every rejected row, written while it is read."""
+    name = f"rejected-{dataset.pk}.csv"
+    return attachment(request, _csv_lines(dataset), name=name, content_type="text/csv; charset=utf-8")
+
+
+def _csv_lines(dataset: Dataset) -> Iterator[bytes]:
+    def line(cells: list[object]) -> bytes:
+        out = io.StringIO()
+        csv.writer(out).writerow(cells)
+        return out.getvalue().encode()
+
+    yield "\N{BYTE ORDER MARK}".encode() + line(["row", "line", "reasons", "codes", "input", "answer", "original"])
+    for row, reasons in queries.rejected_rows(dataset):
+        cells = [reasons, " ".join(row.example.codes), row.prompt, row.answer, row.text.original]
+        yield line([row.example.row, row.text.line or "", *map(guarded, cells)])
+
+
+def guarded(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    bare = text.lstrip(" \t\r\n\u00a0\ufeff")
+    risky = bare[:1] in {"=", "+", "-", "@"} or text[:1] in {"\t", "\r"}
+    clean = text.replace("\0", "").encode("utf-8", "replace").decode()
+    return f"'{clean}" if risky else clean

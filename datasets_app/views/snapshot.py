@@ -1,0 +1,100 @@
+"""One frozen snapshot."""
+
+from __future__ import annotations
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from accounts_app.choices import Act
+from accounts_app.operations import record
+from accounts_app.permissions import Actor
+from accounts_app.views.access import project_page
+from datasets_app import queries
+from datasets_app.choices import SPLITS, SnapshotState
+from datasets_app.models import Snapshot
+from datasets_app.queries.snapshots import snapshot_card
+from datasets_app.streaming import attachment, stored_parts
+from datasets_app.views.detail import dataset_of
+from datasets_app.views.live import live_job, stream, waiting_sentence
+from finetune_engine.errors import UserError
+from work_kit.operations import request_stop
+
+
+def snapshot_of(actor: Actor, dataset_id: str, number: int) -> Snapshot:
+    """The snapshot with this number of the project's dataset. Raises Http404."""
+    dataset = dataset_of(actor, dataset_id)
+    found = queries.snapshots_of_dataset(dataset).filter(number=number).first()
+    if found is None:
+        raise Http404("no such snapshot")
+    return found
+
+
+@project_page({"GET": Act.VIEW})
+def detail(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> HttpResponse:
+    """The snapshot's page."""
+    snapshot = snapshot_of(actor, dataset_id, number)
+    context = {
+        "actor": actor,
+        "dataset": snapshot.dataset,
+        "snapshot": snapshot,
+        "card": snapshot_card(snapshot),
+        "may_train": actor.may(Act.TRAIN),
+        "splits": SPLITS,
+    }
+    if snapshot.state == SnapshotState.PROCESSING and snapshot.job is not None:
+        address = [actor.project.slug, dataset_id, number]
+        context["live"] = live_job(
+            snapshot.job,
+            events_url=reverse("datasets:snapshot_events", args=address),
+            result_url=reverse("datasets:snapshot", args=address),
+        )
+        context["waiting"] = waiting_sentence(snapshot.job)
+    return render(request, "datasets_app/snapshot.html", context)
+
+
+@project_page({"GET": Act.VIEW})
+def events(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> HttpResponseBase:
+    """The freezing as a stream."""
+    snapshot = snapshot_of(actor, dataset_id, number)
+    return stream(request, snapshot.job, reverse("datasets:snapshot", args=[actor.project.slug, dataset_id, number]))
+
+
+@project_page({"POST": Act.TRAIN})
+def stop(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> HttpResponse:
+    """Cancel the freezing."""
+    snapshot = snapshot_of(actor, dataset_id, number)
+    if snapshot.job is not None:
+        request_stop(actor=actor, job=snapshot.job, action="cancel")
+    return redirect("datasets:snapshot", actor.project.slug, dataset_id, number)
+
+
+@project_page({"GET": Act.VIEW})
+def download(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> HttpResponseBase:
+    """The snapshot as JSON lines, all of it or one ``?split=``."""
+    snapshot = snapshot_of(actor, dataset_id, number)
+    return download_response(request, actor, snapshot, request.GET.get("split", ""), "jsonl")
+
+
+def download_response(
+    request: HttpRequest, actor: Actor, snapshot: Snapshot, split: str, format: str
+) -> HttpResponseBase:
+    """The file as an attachment, with an audit entry. ``format`` is ``jsonl`` or ``parquet``."""
+    if split and split not in SPLITS:
+        raise UserError("unknown_split", f"A split is one of {', '.join(SPLITS)}.", field="split")
+    if format not in {"jsonl", "parquet"}:
+        raise UserError("unknown_format", "A snapshot can be had as 'jsonl' or 'parquet'.", field="format")
+    queries.snapshot_parquet(snapshot)  # before the first byte, so that a missing one is an honest error
+    record(
+        actor=actor,
+        project=actor.project,
+        act="snapshot.download",
+        subject=f"snapshot {snapshot.pk}",
+        data={"split": split, "format": format},
+    )
+    name = f"snapshot-{snapshot.number}{f'-{split}' if split else ''}.{format}"
+    if format == "parquet":
+        parts, content_type = stored_parts(snapshot.storage_name), "application/vnd.apache.parquet"
+    else:
+        parts, content_type = queries.snapshot_jsonl(snapshot, split), "application/jsonl"
+    return attachment(request, parts, name=name, content_type=content_type)

@@ -1,0 +1,25 @@
+"""Reads for pages, the API and the apps above."""
+
+from evaluation_app.queries.lists import (
+    EvaluationCard,
+    evaluation_card,
+    evaluations_of,
+    latest_evaluation,
+    latest_verdict,
+    sample_power,
+)
+from evaluation_app.queries.report import EvaluationView, evaluation_view
+from evaluation_app.queries.samples import SampleRow, sample_rows
+
+__all__ = [
+    "EvaluationCard",
+    "EvaluationView",
+    "SampleRow",
+    "evaluation_card",
+    "evaluation_view",
+    "evaluations_of",
+    "latest_evaluation",
+    "latest_verdict",
+    "sample_power",
+    "sample_rows",
+]

@@ -1,0 +1,1 @@
+"""The base models a person can choose, and what is known about each."""

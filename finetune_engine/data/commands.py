@@ -1,0 +1,56 @@
+"""``prepare`` and ``snapshot`` on the command line. Heavy imports wait until one of them runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune_engine.errors import UserError
+from finetune_engine.ports import Run
+
+if TYPE_CHECKING:
+    _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+
+def add_arguments(subparsers: _SubParsers) -> None:
+    """Add both commands to a parser of ``python -m finetune_engine``."""
+    prepare = subparsers.add_parser("prepare", help="check a file of examples and write them in canonical form")
+    prepare.add_argument("file", type=Path, help="JSON lines, a JSON list, CSV or TSV; each also gzipped")
+    prepare.add_argument("--out", type=Path, required=True, help="folder for the results")
+    prepare.add_argument("--options", type=Path, help="JSON file with the choices for this import")
+    prepare.set_defaults(func=prepare_command)
+    snapshot = subparsers.add_parser("snapshot", help="freeze checked examples into train, validation and test")
+    snapshot.add_argument("spec", type=Path, help="JSON file that says which examples and how to split them")
+    snapshot.add_argument("--out", type=Path, required=True, help="folder for the results")
+    snapshot.set_defaults(func=snapshot_command)
+
+
+def prepare_command(args: argparse.Namespace, run: Run) -> None:
+    """Check ``args.file`` and write chunks, findings and report to ``args.out``."""
+    from finetune_engine.data.options import read_options
+    from finetune_engine.data.prepare import prepare
+
+    if not args.file.is_file():
+        raise UserError("file_not_found", f"There is no file {args.file}.", field="file")
+    options = read_options(read_json(args.options) if args.options else None)
+    prepare(args.file, args.out, options, run)
+
+
+def snapshot_command(args: argparse.Namespace, run: Run) -> None:
+    """Freeze the examples that ``args.spec`` names into ``args.out``."""
+    from finetune_engine.data.snapshot import make_snapshot, read_spec
+
+    make_snapshot(read_spec(read_json(args.spec)), args.out, run)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. UserError when it is missing or not an object."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError("bad_spec", f"{path} could not be read as JSON: {error}.", reason="bad_config") from error
+    if not isinstance(raw, dict):
+        raise UserError("bad_spec", f"{path} must hold one JSON object.", reason="bad_config")
+    return raw

@@ -1,0 +1,1 @@
+"""Answering requests with a model: the wire format, the backends, the caches."""

@@ -1,0 +1,1 @@
+"""Training: from a spec to a committed artefact."""

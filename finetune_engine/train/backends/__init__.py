@@ -1,0 +1,1 @@
+"""Where a training is carried out: here, or at a provider."""

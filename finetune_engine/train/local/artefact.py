@@ -1,0 +1,39 @@
+"""The artefact: a trained model as a folder that can be served, moved and checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from finetune_engine.train.local.checkpoints import save_weights
+from finetune_engine.train.local.commit import commit_folder
+from finetune_engine.train.local.history import write_history
+from finetune_engine.train.local.load import LoadedModel
+from finetune_engine.train.local.loop import Outcome
+
+
+def save_artefact(target: Path, model: Any, loaded: LoadedModel, outcome: Outcome, record: dict[str, Any]) -> str:
+    """Commit weights, tokenizer, template, ``run.json`` and ``metrics.csv`` as ``target``.
+
+    Returns the SHA-256 of its manifest. Raises EngineError ``disk_full``.
+    """
+
+    def write(aside: Path) -> None:
+        save_weights(aside, model)
+        _forget_paths(aside, loaded.ref.key)
+        loaded.tokenizer.save_pretrained(str(aside))
+        (aside / "chat_template.jinja").write_text(loaded.chat_template, encoding="utf-8")
+        (aside / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
+        write_history(aside / "metrics.csv", outcome.state.history)
+
+    return commit_folder(target, write, name="artefact")
+
+
+def _forget_paths(folder: Path, key: str) -> None:
+    """The adapter's config names its base by a path of this machine: name it by its key."""
+    path = folder / "adapter_config.json"
+    if path.exists():
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["base_model_name_or_path"] = key
+        path.write_text(json.dumps(config, indent=2, sort_keys=True), encoding="utf-8")

@@ -1,0 +1,352 @@
+"""The training loop, to be read from top to bottom.
+
+One optimiser step: take the step's rows, add up gradients over micro-batches, divide by the number of
+learnt tokens, clip, update. Between steps the run may be held, paused or stopped; every so often it is
+evaluated and saved. It knows nothing of files but its checkpoint folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from finetune_engine.errors import EngineError
+from finetune_engine.ports import Run, Stopped
+from finetune_engine.train.local.adapters import restore_trainable
+from finetune_engine.train.local.checkpoints import (
+    LoopState,
+    adopt_best,
+    best_of,
+    checkpoint_name,
+    clear_after,
+    load_checkpoint,
+    load_weights,
+    prune,
+    save_checkpoint,
+    trained_parameters,
+)
+from finetune_engine.train.local.collate import collate, micro_batches, step_rows
+from finetune_engine.train.local.encode import Encoded
+from finetune_engine.train.local.forward import Judged, batch_loss, judge
+from finetune_engine.train.local.history import StepMetrics
+from finetune_engine.train.local.schedule import rate_at
+from finetune_engine.train.spec import EffectiveSpec
+
+BROKEN_LIMIT = 3
+PROGRESS_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the loop works on: a trainable torch module, encoded rows and settled settings.
+
+    ``facts`` identify the run in its checkpoints; ``flat`` says how rows are laid out (see ``forward``).
+    """
+
+    model: Any
+    train: Sequence[Encoded]
+    valid: Sequence[Encoded]
+    spec: EffectiveSpec
+    device: torch.device
+    dtype: torch.dtype
+    pad_id: int
+    flat: bool
+    checkpoints: Path
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the loop ended. ``best_step`` is the step whose weights the model now holds."""
+
+    state: LoopState
+    best_step: int
+    train_loss: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    stopped_early: bool
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One step's sums: loss and accuracy over learnt tokens, gradient norm before clipping, tokens read."""
+
+    judged: Judged
+    grad_norm: float
+    tokens: int
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether loss and gradient are numbers one can learn from."""
+        return math.isfinite(self.judged.loss) and math.isfinite(self.grad_norm)
+
+
+def train(run: Run, lesson: Lesson, *, resume_from: Path | None = None) -> Outcome:
+    """Run the loop to its end; the model then holds the best (or newest) weights.
+
+    Raises Stopped on cancel and (after saving) on pause; EngineError ``diverged``, ``disk_full``, ``oom_gpu``.
+    """
+    spec, model = lesson.spec, lesson.model
+    optimizer = _optimizer(lesson)
+    state = LoopState()
+    torch.manual_seed(spec.asked.seed)
+    clear_after(lesson.checkpoints, resume_from)
+    if resume_from is not None:
+        state = load_checkpoint(resume_from, model, optimizer, lesson.facts)
+        adopt_best(resume_from, lesson.checkpoints, state)
+        run.emit("log", level="info", message=f"Going on after step {state.step}.")
+    pace = Pace(run, state, spec.total_steps)
+    reason = None
+    while state.step < spec.total_steps:
+        action = run.boundary()
+        if action == "pause":
+            _save(run, lesson, optimizer, state)
+            raise Stopped("pause")
+        if action == "stop_and_keep" and state.step > 0:
+            reason = "stopped"
+            break
+        rate = rate_at(
+            state.step,
+            peak=spec.learning_rate,
+            total=spec.total_steps,
+            warmup=spec.warmup_steps,
+            kind=spec.asked.lr_scheduler_type,
+        )
+        result = _step(run, lesson, optimizer, state.step, rate)
+        state.step += 1
+        state.trained_tokens += result.tokens
+        state.broken = 0 if result.is_finite else state.broken + 1
+        due = state.step % spec.eval_steps == 0 or state.step == spec.total_steps
+        valid = _evaluate(run, lesson) if due and lesson.valid and result.is_finite else None
+        _record(run, lesson, state, result, valid, rate, pace)
+        if state.broken >= BROKEN_LIMIT:
+            raise _diverged(lesson, state)
+        improved = valid is not None and _note_evaluation(state, lesson, valid)
+        if result.is_finite and ((improved and spec.asked.load_best_model_at_end) or state.step % spec.save_steps == 0):
+            _save(run, lesson, optimizer, state)
+        patience = spec.asked.early_stopping_patience
+        if valid is not None and patience and state.stale >= patience and state.step < spec.total_steps:
+            reason = "early_stopping"
+            run.emit("log", level="info", message=_early_sentence(state, patience))
+            break
+    return _finish(run, lesson, state, reason)
+
+
+def _optimizer(lesson: Lesson) -> torch.optim.Optimizer:
+    """AdamW; weight decay leaves vectors (norms, biases, DoRA magnitudes) alone."""
+    named = trained_parameters(lesson.model)
+    matrices = [parameter for _, parameter in named if parameter.ndim > 1]
+    vectors = [parameter for _, parameter in named if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": lesson.spec.asked.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=lesson.spec.learning_rate, fused=True)
+
+
+def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, step: int, rate: float) -> StepResult:
+    """One optimiser step; a step whose loss or gradient is not finite changes nothing."""
+    spec = lesson.spec
+    rows = step_rows(len(lesson.train), spec.asked.seed, step, spec.examples_per_step)
+    budget = spec.tokens_per_micro_batch
+    while True:
+        try:
+            judged, tokens = _gradients(lesson, optimizer, rows, budget)
+            break
+        except torch.OutOfMemoryError as full:
+            budget = _smaller_budget(run, lesson, optimizer, rows, budget, full)
+    parameters = [parameter for _, parameter in trained_parameters(lesson.model)]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, spec.asked.max_grad_norm)
+    result = StepResult(judged, float(norm), tokens)
+    if result.is_finite:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return result
+
+
+def _gradients(
+    lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int
+) -> tuple[Judged, int]:
+    """Gradients of the mean loss over all learnt tokens of ``rows``, however they are split."""
+    optimizer.zero_grad(set_to_none=True)
+    examples = [lesson.train[row] for row in rows]
+    learnt = sum(len(example.input_ids) - example.first_scored for example in examples)
+    nll, correct, tokens = 0.0, 0, 0
+    for group in micro_batches([len(example.input_ids) for example in examples], budget, flat=lesson.flat):
+        batch = collate([examples[index] for index in group], flat=lesson.flat, pad_id=lesson.pad_id)
+        loss, right = batch_loss(lesson.model, batch.to(lesson.device), lesson.dtype)
+        (loss / max(1, learnt)).backward()
+        nll, correct, tokens = nll + float(loss.detach()), correct + int(right), tokens + batch.tokens
+    return Judged(nll, correct, learnt), tokens
+
+
+def _smaller_budget(
+    run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int, full: Exception
+) -> int:
+    """Half the tokens at once: more, smaller micro-batches give the same gradient."""
+    optimizer.zero_grad(set_to_none=True)
+    torch.cuda.empty_cache()
+    longest = max(len(lesson.train[row].input_ids) for row in rows)
+    used = min(budget, sum(len(lesson.train[row].input_ids) for row in rows))
+    if used // 2 < longest:
+        raise EngineError(
+            "oom_gpu",
+            "The GPU's memory is too small for one example. Use a smaller model or a shorter maximum length.",
+            {"longest": longest},
+        ) from full
+    run.emit("warn", message="The GPU's memory was full: going on with smaller batches, which learn the same.")
+    return used // 2
+
+
+def _evaluate(run: Run | None, lesson: Lesson) -> Judged:
+    """Judge the validation rows; with ``run`` a cancellation is heard between batches."""
+
+    def between() -> None:
+        if run is not None:
+            run.boundary()
+
+    return judge(
+        lesson.model,
+        lesson.valid,
+        tokens=lesson.spec.tokens_per_eval_batch,
+        flat=lesson.flat,
+        pad_id=lesson.pad_id,
+        dtype=lesson.dtype,
+        between=between,
+    )
+
+
+def _note_evaluation(state: LoopState, lesson: Lesson, valid: Judged) -> bool:
+    """Remember the best so far; returns whether this is it."""
+    spec = lesson.spec
+    value = valid.accuracy if spec.asked.metric_for_best_model == "eval_mean_token_accuracy" else valid.loss
+    if best_of(state, value, greater=spec.greater_is_better):
+        state.best_value, state.best_step, state.stale = value, state.step, 0
+        return True
+    state.stale += 1
+    return False
+
+
+def _record(
+    run: Run, lesson: Lesson, state: LoopState, result: StepResult, valid: Judged | None, rate: float, pace: Pace
+) -> None:
+    """Keep the step's numbers and tell the world."""
+    row = StepMetrics(
+        step=state.step,
+        train_loss=result.judged.loss,
+        train_accuracy=result.judged.accuracy,
+        valid_loss=valid.loss if valid else None,
+        valid_mean_token_accuracy=valid.accuracy if valid else None,
+    )
+    state.history.append(row)
+    judged = {"valid_loss": row.valid_loss, "valid_mean_token_accuracy": row.valid_mean_token_accuracy}
+    run.emit(
+        "metric",
+        step=state.step,
+        epoch=round(state.step / lesson.spec.steps_per_pass, 4),
+        train_loss=row.train_loss,
+        train_accuracy=row.train_accuracy,
+        learning_rate=rate,
+        grad_norm=result.grad_norm,
+        tokens_per_second=pace.tokens_per_second(result.tokens),
+        **(judged if valid else {}),
+    )
+    pace.progress(state.step)
+
+
+def _save(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: LoopState) -> None:
+    """Commit a checkpoint, say so, drop those no longer needed."""
+    sha256 = save_checkpoint(lesson.checkpoints, lesson.model, optimizer, state, lesson.facts)
+    last = state.history[-1] if state.history else None
+    seen = next((row for row in reversed(state.history) if row.valid_loss is not None), None)
+    run.emit(
+        "checkpoint",
+        step=state.step,
+        path=f"checkpoints/{checkpoint_name(state.step)}",
+        manifest_sha256=sha256,
+        metrics={
+            "train_loss": last.train_loss if last else None,
+            "train_accuracy": last.train_accuracy if last else None,
+            "valid_loss": seen.valid_loss if seen else None,
+            "valid_mean_token_accuracy": seen.valid_mean_token_accuracy if seen else None,
+        },
+        is_best=state.best_step == state.step,
+    )
+    prune(lesson.checkpoints, state.best_step)
+
+
+def _finish(run: Run, lesson: Lesson, state: LoopState, reason: str | None) -> Outcome:
+    """Choose the weights to keep: the best evaluated ones when asked for, else the newest."""
+    newest = state.history[-1]
+    if reason == "stopped" and lesson.valid and newest.valid_loss is None:
+        run.emit("phase", phase="evaluating")
+        valid = _evaluate(None, lesson)
+        state.history[-1] = newest = StepMetrics(
+            newest.step, newest.train_loss, newest.train_accuracy, valid.loss, valid.accuracy
+        )
+        _note_evaluation(state, lesson, valid)
+    kept = state.step
+    best = state.best_step
+    if lesson.spec.asked.load_best_model_at_end and best is not None and best != state.step:
+        restore_trainable(lesson.model, load_weights(lesson.checkpoints / checkpoint_name(best)))
+        kept = best
+    at = next((row for row in reversed(state.history) if row.step == kept), newest)
+    return Outcome(
+        state=state,
+        best_step=kept,
+        train_loss=at.train_loss,
+        valid_loss=at.valid_loss,
+        valid_accuracy=at.valid_mean_token_accuracy,
+        stopped_early=reason is not None,
+        reason=reason,
+    )
+
+
+def _diverged(lesson: Lesson, state: LoopState) -> EngineError:
+    kept = sorted(lesson.checkpoints.glob("step-*"))
+    return EngineError(
+        "diverged",
+        f"The loss was not a number at {BROKEN_LIMIT} steps in a row (up to step {state.step}). "
+        "Try a smaller learning rate.",
+        {"step": state.step, "last_checkpoint": f"checkpoints/{kept[-1].name}" if kept else None},
+    )
+
+
+def _early_sentence(state: LoopState, patience: int) -> str:
+    return (
+        f"Stopped at step {state.step}: {patience} evaluations in a row brought no gain; "
+        f"the best was at step {state.best_step}."
+    )
+
+
+class Pace:
+    """Speed and time left, from this process's own steps (a resumed run starts measuring anew)."""
+
+    def __init__(self, run: Run, state: LoopState, total: int) -> None:
+        self._run, self._total, self._from = run, total, state.step
+        self._start = self._last = run.clock.monotonic()
+        self._told = -math.inf
+
+    def tokens_per_second(self, tokens: int) -> float:
+        """Tokens of the step just done over its time."""
+        now = self._run.clock.monotonic()
+        spent, self._last = now - self._last, now
+        return round(tokens / spent, 1) if spent > 0 else 0.0
+
+    def progress(self, step: int) -> None:
+        """Emit ``progress``, at most twice a second, with the time left at the mean speed so far."""
+        now = self._run.clock.monotonic()
+        if now - self._told < PROGRESS_SECONDS and step < self._total:
+            return
+        self._told = now
+        each = (now - self._start) / max(1, step - self._from)
+        left = round(each * (self._total - step), 1)
+        self._run.emit("progress", done=step, total=self._total, unit="steps", eta_seconds=left)

@@ -1,0 +1,70 @@
+"""Chat templates: from messages to the text a model reads."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from finetune_engine.errors import UserError
+
+# For models that bring none. Plain words, few tokens, and every assistant turn ends with the model's own
+# end-of-text string, so that the model can learn when to stop.
+DEFAULT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{% if message['role'] == 'system' %}{{ message['content'] + '\\n' }}"
+    "{% elif message['role'] == 'user' %}{{ 'User: ' + message['content'] + '\\n' }}"
+    "{% elif message['role'] == 'assistant' %}{{ 'Answer:\\n' + message['content'] + eos_token + '\\n' }}"
+    "{% else %}{{ message['role'] + ': ' + message['content'] + '\\n' }}"
+    "{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Answer:\\n' }}{% endif %}"
+)
+
+
+BREAK = "\u200b"
+
+
+def sha256_of(template: str) -> str:
+    """The hexadecimal SHA-256 of a template's text."""
+    return hashlib.sha256(template.encode()).hexdigest()
+
+
+def render(tokenizer: Any, template: str, messages: Sequence[Mapping[str, Any]], *, prompt: bool) -> str:
+    """The text of ``messages``; with ``prompt`` it ends where the assistant's answer would begin.
+
+    transformers runs templates in an immutable sandbox. Control words of the model that stand in a message
+    (``</s>``, ``<|assistant|>``) are made plain text, so that nobody can forge a turn. Raises UserError
+    ``template_failed``.
+    """
+    messages = [_without_control_words(tokenizer, message) for message in messages]
+    try:
+        text = tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=False, add_generation_prompt=prompt
+        )
+    except Exception as problem:  # a template is the model author's program: it may raise anything
+        raise UserError(
+            "template_failed",
+            f"The model's chat template does not accept this conversation: {problem}",
+            reason="bad_data",
+        ) from problem
+    return str(text)
+
+
+@lru_cache(maxsize=16)
+def _control_words(tokenizer: Any) -> re.Pattern[str] | None:
+    """Matches every string that the tokenizer reads as a control token; None when there is none."""
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    words = sorted((word for word in added | set(tokenizer.all_special_tokens) if len(word) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, words))) if words else None
+
+
+def _without_control_words(tokenizer: Any, message: Mapping[str, Any]) -> dict[str, Any]:
+    """The message with an invisible space inside each control word of its content."""
+    content, pattern = message.get("content"), _control_words(tokenizer)
+    if pattern is None or not isinstance(content, str) or not pattern.search(content):
+        return dict(message)
+    return {**message, "content": pattern.sub(lambda found: found[0][0] + BREAK + found[0][1:], content)}

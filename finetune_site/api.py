@@ -1,0 +1,61 @@
+"""The native API: one document, one page, every app's router."""
+
+from __future__ import annotations
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+
+from datasets_app.api import router as datasets
+from evaluation_app.api import router as evaluations
+from finetune_engine import __version__
+from finetune_engine.errors import UserError
+from jobs_app.api import router as jobs
+from serving_app.api import router as serving
+from web_kit.errors import answer_to, json_error
+
+api = NinjaAPI(
+    title="Tunesmith",
+    version=__version__,
+    description="Upload examples, fine-tune, evaluate, deploy. Every call takes `Authorization: Bearer tsk_...`.",
+    docs_url=None,
+    urls_namespace="api",
+)
+for _router in (datasets, jobs, evaluations, serving):
+    api.add_router("", _router)
+
+
+@api.exception_handler(UserError)
+def user_error(request: HttpRequest, error: UserError) -> HttpResponse:
+    """What the person can mend, in the one error shape."""
+    return json_error(request, error)
+
+
+@api.exception_handler(Http404)
+@api.exception_handler(PermissionDenied)
+def refused(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Missing, another project's, or not allowed: the same shape as everywhere."""
+    answer = answer_to(request, error)
+    assert answer is not None  # both kinds are known there
+    return answer
+
+
+@api.exception_handler(ValidationError)
+def validation_error(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    """The first mistake in the call, naming its field; all of them in the message."""
+    # A location is (where, parameter, field...): only the last parts name what the caller wrote.
+    mistakes = [
+        (".".join(str(part) for part in item.get("loc", [])[1:] if part != "payload"), str(item.get("msg", "")))
+        for item in error.errors
+    ]
+    sentence = "; ".join(f"{field}: {message}" if field else message for field, message in mistakes)
+    return json_error(
+        request, UserError("invalid_request", sentence or "The call is not valid.", field=mistakes[0][0] or None)
+    )
+
+
+@api.exception_handler(HttpError)
+def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """What ninja itself refuses (a body that is not JSON)."""
+    return json_error(request, UserError("invalid_request", str(error), status=error.status_code))

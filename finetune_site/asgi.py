@@ -1,0 +1,49 @@
+"""The web process: the hot inference routes first, Django for everything else."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "finetune_site.settings")
+
+# WhiteNoise hands static files over as synchronous iterators. They are small, and browsers keep them.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+
+django_application = get_asgi_application()
+
+from django.conf import settings
+
+from serving_app.gateway import PATHS
+from serving_app.gateway import app as gateway
+from web_kit.errors import error_body
+
+FORM_BYTES = 2**20  # the rest of a form around the file
+
+
+async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Route one connection. A body that says it is too large is refused before it is read."""
+    if scope["type"] == "http" and scope["path"] in PATHS:
+        await gateway(scope, receive, send)
+    elif scope["type"] == "http" and _announced_bytes(scope) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
+        await _refuse_too_large(send)
+    else:
+        await django_application(scope, receive, send)  # type: ignore[arg-type]
+
+
+def _announced_bytes(scope: dict[str, Any]) -> int:
+    text = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(text) if text.isdigit() else 0
+
+
+async def _refuse_too_large(send: Any) -> None:
+    limit = settings.MAX_UPLOAD_BYTES / 2**20
+    sentence = f"The file is larger than this site accepts ({limit:,.0f} MB). Split it, or ask the operator to raise the limit."
+    body = json.dumps(error_body(413, sentence, code="too_large")).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,22 @@
+"""The Celery application. Delivery only: the database is the truth about every job."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from celery import Celery
+from celery.platforms import SecurityWarning
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "finetune_site.settings")
+
+# Containers run as a user of their own, and the owner of a laptop knows who they are.
+warnings.filterwarnings("ignore", category=SecurityWarning)
+
+app = Celery("tunesmith")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+app.conf.beat_schedule = {
+    "look-after-jobs": {"task": "work_kit.tasks.look_after_jobs", "schedule": 5.0, "options": {"queue": "cpu"}},
+}
+app.conf.task_default_queue = "cpu"

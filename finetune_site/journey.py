@@ -1,0 +1,164 @@
+"""The seven steps of a project: where it stands, and the one thing to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts_app.choices import Act
+from accounts_app.permissions import Actor
+from datasets_app import queries as data
+from datasets_app.models import Dataset
+from evaluation_app import queries as evaluations
+from evaluation_app.models import Evaluation
+from jobs_app import queries as training
+from jobs_app.models import TrainedModel, TrainingJob
+from serving_app import queries as serving
+from work_kit.choices import TERMINAL, State
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step. ``state`` is ``done``, ``now``, ``warn`` or ``later``; ``act`` is the words on the button."""
+
+    name: str
+    state: str
+    sentence: str
+    url: str = ""
+    act: str = ""
+    act_url: str = ""
+
+
+@dataclass(frozen=True)
+class Journey:
+    """All steps, and whether the project has anything at all."""
+
+    steps: list[Step]
+    is_empty: bool
+    next_step: Step | None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    slug: str
+    dataset: Dataset | None
+    run: TrainingJob | None
+    model: TrainedModel | None
+    evaluation: Evaluation | None
+    deployed: str
+    may_train: bool
+    may_own: bool
+
+    def url(self, name: str, *args: object) -> str:
+        return reverse(name, args=[self.slug, *args])
+
+
+def journey(actor: Actor) -> Journey:
+    """The newest of everything in this project, as seven steps with one next act (about eight queries)."""
+    project = actor.project
+    deployment = serving.current_deployment(project)
+    model = training.trained_models(project).first()
+    standing = _Standing(
+        slug=project.slug,
+        dataset=data.datasets_of(project).first(),
+        run=training.training_jobs(project).first(),
+        model=model,
+        evaluation=evaluations.latest_evaluation(model) if model else None,
+        deployed=str(deployment.trained_model or deployment.base_model_key) if deployment else "",
+        may_train=actor.may(Act.TRAIN),
+        may_own=actor.may(Act.OWN),
+    )
+    drawn = [_advice(standing), _data(standing), _review(standing), _model(standing), _train(standing)]
+    drawn += [_judge(standing), _use(standing)]
+    steps, found = [], None
+    for step in drawn:
+        if step.state == "now" and found is not None:
+            step = Step(step.name, "later", step.sentence, step.url)
+        elif step.state in {"now", "warn"} and found is None and step.act:
+            found = step
+        steps.append(step)
+    return Journey(steps, is_empty=standing.dataset is None, next_step=found)
+
+
+def _advice(at: _Standing) -> Step:
+    sentence = _("Fine-tuning pays when the task is narrow, repeated often, and you have examples of good answers.")
+    return Step(_("Advice"), "done" if at.dataset else "later", sentence)
+
+
+def _data(at: _Standing) -> Step:
+    name = _("Data")
+    if at.dataset is None:
+        act = _("Upload examples") if at.may_train else ""
+        return Step(name, "now", _("Nothing uploaded yet."), "", act, at.url("datasets:upload"))
+    url = at.url("datasets:detail", at.dataset.pk)
+    if at.dataset.state == "processing":
+        return Step(name, "now", _("The file is being read."), url, _("Watch"), url)
+    if at.dataset.state == "failed":
+        return Step(name, "warn", _("The file could not be used."), url, _("See why"), url)
+    total = int(at.dataset.counts.get("total", 0))
+    sentence = ngettext("%(count)s row in %(name)s.", "%(count)s rows in %(name)s.", total)
+    return Step(name, "done", sentence % {"count": f"{total:,}", "name": at.dataset.name}, url)
+
+
+def _review(at: _Standing) -> Step:
+    name = _("Review")
+    if at.dataset is None or at.dataset.state != "ready":
+        return Step(name, "later", _("Look at what the checks found, and decide."))
+    url = at.url("datasets:detail", at.dataset.pk)
+    waiting = int(at.dataset.counts.get("needs_review", 0))
+    if waiting and at.run is None:
+        sentence = ngettext("%(n)s row waits for a decision.", "%(n)s rows wait for a decision.", waiting)
+        listed = at.url("datasets:examples", at.dataset.pk) + "?status=needs_review"
+        return Step(name, "warn", sentence % {"n": waiting} + " " + _("They stay out until decided."), listed)
+    return Step(name, "done", _("Nothing waits.") if not waiting else _("Undecided rows stayed out."), url)
+
+
+def _model(at: _Standing) -> Step:
+    name = _("Model")
+    if at.run is None:
+        return Step(name, "later", _("Choose the base model to start from."))
+    return Step(name, "done", _("Starting from %(key)s.") % {"key": at.run.base_model_key})
+
+
+def _train(at: _Standing) -> Step:
+    name = _("Train")
+    ready = at.dataset is not None and at.dataset.state == "ready"
+    if at.run is None:
+        act = _("Train a model") if at.may_train and ready else ""
+        return Step(name, "now" if ready else "later", _("No training yet."), "", act, at.url("jobs:new"))
+    url = at.url("jobs:detail", at.run.pk)
+    work = at.run.work
+    if work.state not in TERMINAL:
+        return Step(name, "now", str(State(work.state).label), url, _("Watch"), url)
+    if at.model is None:
+        return Step(name, "warn", str(State(work.state).label), url, _("See why"), url)
+    return Step(name, "done", at.model.name, url)
+
+
+def _judge(at: _Standing) -> Step:
+    name = _("Judge")
+    if at.model is None:
+        return Step(name, "later", _("Measure the new model against its base."))
+    if at.evaluation is None:
+        act = _("Evaluate it") if at.may_train else ""
+        return Step(name, "now", _("Not measured yet."), "", act, at.url("evaluation:new") + f"?model={at.model.pk}")
+    url = at.url("evaluation:detail", at.evaluation.pk)
+    if at.evaluation.work.state not in TERMINAL:
+        return Step(name, "now", _("Being measured."), url, _("Watch"), url)
+    if at.evaluation.work.state != State.SUCCEEDED:
+        return Step(name, "warn", _("The evaluation did not finish."), url, _("See why"), url)
+    verdict = at.evaluation.report.get("verdict", {})
+    return Step(name, "done", str(verdict.get("sentence", "")), url)
+
+
+def _use(at: _Standing) -> Step:
+    name = _("Use")
+    url = at.url("serving:detail")
+    if at.deployed:
+        return Step(name, "done", _("%(name)s answers.") % {"name": at.deployed}, url, _("Try it"), url)
+    judged = at.evaluation is not None and at.evaluation.work.state == State.SUCCEEDED
+    act = _("Deploy it") if judged and at.may_own else ""
+    return Step(name, "now" if judged else "later", _("Nothing is deployed yet."), url, act, url)

@@ -1,0 +1,39 @@
+"""Every address of the site. The hot inference routes are in ``serving_app.gateway``."""
+
+from django.conf import settings
+from django.urls import include, path
+
+from datasets_app import openai_api as files_api
+from finetune_site import views
+from finetune_site.api import api
+from jobs_app import openai_api as fine_tuning_api
+from serving_app.views.metrics import metrics
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("projects/new", views.new_project, name="new_project"),
+    path("jobs", views.work_jobs, name="work_jobs"),
+    path("health", views.health, name="health"),
+    path("health/live", views.live, name="live"),
+    path("health/ready", views.ready, name="ready"),
+    path("metrics", metrics, name="metrics"),
+    path("account/", include("accounts_app.urls")),
+    path("p/<slug:slug>/", views.project_home, name="project_home"),
+    path("p/<slug:slug>/sample", views.try_sample, name="try_sample"),
+    path("p/<slug:slug>/team/", include("accounts_app.project_urls")),
+    path("p/<slug:slug>/data/", include("datasets_app.urls")),
+    path("p/<slug:slug>/train/", include("jobs_app.urls")),
+    path("p/<slug:slug>/results/", include("evaluation_app.urls")),
+    path("p/<slug:slug>/use/", include("serving_app.urls")),
+    path("api/v1/docs", views.api_docs, name="api_docs"),
+    path("api/v1/", api.urls),
+    path("v1/", include(files_api.urlpatterns)),
+    path("v1/", include(fine_tuning_api.urlpatterns)),
+]
+if settings.DEBUG:
+    urlpatterns.append(path("gallery/", include("web_kit.urls")))
+
+handler400 = "web_kit.errors.bad_request"
+handler403 = "web_kit.errors.permission_denied"
+handler404 = "web_kit.errors.not_found"
+handler500 = "web_kit.errors.server_error"

@@ -1,0 +1,276 @@
+"""Everything that changes base models, training jobs and trained models."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.db.models import ProtectedError
+
+from accounts_app.operations import record
+from accounts_app.permissions import Actor
+from datasets_app.models import Dataset, Example, Snapshot
+from datasets_app.operations import create_snapshot
+from datasets_app.queries import snapshots_of_dataset
+from finetune_engine.catalogue.folder import inspect_model_folder
+from finetune_engine.errors import UserError
+from jobs_app import checkpoints, queries, training_settings
+from jobs_app.choices import KIND, Provider
+from jobs_app.models import BaseModel, Checkpoint, TrainedModel, TrainingJob
+from web_kit.ids import new_id
+from work_kit.kinds import NotYet
+from work_kit.models import Job
+from work_kit.operations import note_job, submit_job
+
+WAIT_SECONDS = 1.0  # between two looks at data that is still being imported or frozen
+SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def start_training(
+    *,
+    actor: Actor,
+    name: str,
+    base_model_key: str,
+    snapshot: Snapshot | None = None,
+    dataset: Dataset | None = None,
+    spec: Mapping[str, Any],
+    suffix: str = "",
+    metadata: Mapping[str, str] | None = None,
+    idempotency_key: str | None = None,
+    openai_request: Mapping[str, Any] | None = None,
+    request_sha256: str = "",
+) -> TrainingJob:
+    """Put a training in the queue. ``spec`` holds the chosen TrainingSpec fields; what is left out is automatic.
+
+    With a dataset instead of a snapshot its newest snapshot is used, or its rows are frozen first. The dataset may
+    still be importing: then the job waits for it. The same ``idempotency_key`` returns the first job. Raises
+    UserError for settings, a base model or data that cannot be used.
+    """
+    chosen = training_settings.checked(spec)
+    suffix = checked_suffix(suffix)
+    queries.usable_base_model(base_model_key)
+    dataset = dataset or (snapshot.dataset if snapshot is not None else None)
+    if dataset is None:
+        raise UserError("data_missing", "Choose the data to learn from.", field="snapshot")
+    title = name.strip()[:120] or dataset.name[:120]
+    with transaction.atomic():
+        work = submit_job(actor=actor, kind=KIND, title=title, params={}, idempotency_key=idempotency_key)
+        first = TrainingJob.objects.filter(pk=work.pk).first()
+        if first is not None:
+            return first
+        if snapshot is None and dataset.state == "ready":
+            snapshot = _snapshot_of(actor, dataset)
+        _check_examples(dataset, snapshot)
+        training = TrainingJob.objects.create(
+            id=work.pk,
+            project=actor.project,
+            work=work,
+            name=title,
+            suffix=suffix,
+            base_model_key=base_model_key,
+            dataset=dataset,
+            snapshot=snapshot,
+            spec=chosen,
+            metadata=checked_metadata(metadata),
+            openai_request=dict(openai_request or {}),
+            request_sha256=request_sha256,
+            created_by=actor.user,
+            created_by_key=actor.api_key,
+        )
+        if dataset.state == "ready":
+            tell_row_counts(work, dataset)
+    return training
+
+
+def checked_suffix(suffix: str) -> str:
+    """The suffix without blanks around it. Raises UserError for signs that a model's name cannot hold."""
+    suffix = suffix.strip()
+    if suffix and not SUFFIX.fullmatch(suffix):
+        raise UserError(
+            "bad_suffix",
+            "A suffix has up to 64 letters, digits, dots, dashes and underscores, and begins with a letter or digit.",
+            field="suffix",
+        )
+    return suffix
+
+
+def checked_metadata(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Up to 16 pairs of text, keys up to 64 and values up to 512 signs long. Raises UserError otherwise."""
+    pairs = dict(metadata or {})
+    fine = all(
+        isinstance(key, str) and isinstance(value, str) and len(key) <= 64 and len(value) <= 512
+        for key, value in pairs.items()
+    )
+    if len(pairs) > 16 or not fine:
+        raise UserError(
+            "bad_metadata",
+            "metadata holds up to 16 pairs of text: keys up to 64 signs, values up to 512.",
+            field="metadata",
+        )
+    return pairs
+
+
+def freeze_data(*, training: TrainingJob, actor: Actor) -> Snapshot:
+    """The job's snapshot, ready to use; freezes one when the dataset has become ready since.
+
+    Raises NotYet while the data is being imported or frozen, and UserError when either failed.
+    """
+    snapshot = training.snapshot
+    if snapshot is None:
+        dataset = training.dataset
+        if dataset is None:
+            raise UserError("dataset_deleted", "The dataset of this job has been deleted. Choose another one.")
+        if dataset.state == "failed":
+            raise _carried("dataset_failed", f"The dataset {dataset.name!r} could not be imported.", dataset.error)
+        if dataset.state == "ready":
+            with transaction.atomic():
+                snapshot = _snapshot_of(actor, dataset)
+                TrainingJob.objects.filter(pk=training.pk).update(snapshot=snapshot)
+                tell_row_counts(training.work, dataset)
+        if snapshot is None or snapshot.state != "ready":
+            raise NotYet(WAIT_SECONDS)
+    if snapshot.state == "ready":
+        return snapshot
+    if snapshot.state != "processing":
+        raise _carried("snapshot_failed", "The rows of this dataset could not be frozen for training.", snapshot.error)
+    raise NotYet(WAIT_SECONDS)
+
+
+def settle_passes(*, training: TrainingJob, snapshot: Snapshot) -> None:
+    """OpenAI's ``n_epochs: "auto"``: decided now that the number of examples is known."""
+    if training.openai_request and "num_train_epochs" not in training.spec:
+        passes = training_settings.automatic_passes(int(snapshot.counts.get("train", 0)))
+        training.spec = training.spec | {"num_train_epochs": float(passes)}
+        training.save(update_fields=["spec"])
+
+
+def tell_row_counts(work: Job, dataset: Dataset) -> None:
+    """The job's first warning: how many rows of the data are used, and how many are not."""
+    counts = {key: int(dataset.counts.get(key, 0)) for key in queries.ROW_COUNTS}
+    note_job(
+        job=work,
+        kind="warn",
+        data={
+            "level": "warn",
+            "code": "row_counts",
+            "message": (
+                f"Of {int(dataset.counts.get('total', sum(counts.values()))):,} rows, {counts['accepted']:,} are "
+                f"accepted, {counts['flagged']:,} accepted with a remark, {counts['needs_review']:,} wait for review "
+                f"and {counts['rejected']:,} are rejected. Rows that wait or are rejected are not trained on."
+            ),
+            "counts": counts,
+        },
+    )
+
+
+def _snapshot_of(actor: Actor, dataset: Dataset) -> Snapshot:
+    """The newest snapshot when no row was decided or edited since, else a new one."""
+    newest = snapshots_of_dataset(dataset).filter(state__in=["ready", "processing"]).first()
+    if newest is not None:
+        decided = Example.objects.filter(dataset=dataset, import_attempt=dataset.import_attempt or 0)
+        if not decided.exclude(decision="").filter(decided_at__gt=newest.created_at).exists():
+            return newest
+    _check_examples(dataset, None)
+    return create_snapshot(actor=actor, dataset=dataset)
+
+
+def _check_examples(dataset: Dataset, snapshot: Snapshot | None) -> None:
+    if dataset.state == "failed":
+        raise _carried("dataset_failed", f"The dataset {dataset.name!r} could not be imported.", dataset.error)
+    if snapshot is not None:
+        empty = snapshot.state == "ready" and not snapshot.counts.get("train")
+    else:
+        usable = int(dataset.counts.get("accepted", 0)) + int(dataset.counts.get("flagged", 0))
+        empty = dataset.state == "ready" and not usable
+    if empty:
+        raise UserError(
+            "no_examples",
+            "This dataset has no usable example: every row was rejected or waits for review. "
+            "Open the dataset to see why, then accept or mend some rows.",
+            field="snapshot",
+        )
+
+
+def _carried(code: str, sentence: str, cause: Mapping[str, Any] | None) -> UserError:
+    """A failure of the data, with the sentence of the job that met it."""
+    detail = str((cause or {}).get("message") or "")
+    return UserError(str((cause or {}).get("code") or code), f"{sentence} {detail}".strip(), field="training_file")
+
+
+def add_base_model(*, key: str, path_or_hub: str, name: str = "") -> BaseModel:
+    """Make a local folder or a hub model (``owner/name[@revision]``) choosable in every project.
+
+    A folder is checked now (safetensors and a tokenizer, no code) and used where it is; a hub model is downloaded by
+    the worker that first needs it. The same key again replaces the entry. Raises UserError.
+    """
+    if not KEY.fullmatch(key):
+        raise UserError(
+            "bad_key",
+            f"{key!r} cannot be a key: use up to 80 small letters, digits, dots, dashes and underscores.",
+            field="key",
+        )
+    values = _local_model(path_or_hub) if _is_path(path_or_hub) else _hub_model(path_or_hub)
+    with transaction.atomic():
+        model, _ = BaseModel.objects.update_or_create(
+            key=key, defaults={**values, "name": name.strip()[:120] or values["name"], "is_enabled": True}
+        )
+        record(actor=None, project=None, act="base_model.add", subject=f"base model {key}")
+    return model
+
+
+def _is_path(text: str) -> bool:
+    return Path(text).is_dir() or text.startswith(("/", ".", "~"))
+
+
+def _local_model(text: str) -> dict[str, Any]:
+    folder = Path(text).expanduser().resolve()
+    report = inspect_model_folder(folder)
+    facts = {key: value for key, value in vars(report).items() if key not in {"path", "files"}}
+    return {"name": folder.name, "provider": Provider.LOCAL, "location": str(folder), "revision": "", "report": facts}
+
+
+def _hub_model(text: str) -> dict[str, Any]:
+    name, _, revision = text.partition("@")
+    if not HUB_NAME.fullmatch(name):
+        raise UserError(
+            "model_missing",
+            f"{text!r} is neither a folder on this machine nor a hub name. Give the path of a model folder, or a "
+            "name like owner/model or owner/model@revision.",
+            field="base_model",
+        )
+    return {
+        "name": name.rsplit("/", 1)[1],
+        "provider": Provider.HUB,
+        "location": name,
+        "revision": revision,
+        "report": {},
+    }
+
+
+def delete_trained_model(*, actor: Actor, model: TrainedModel) -> None:
+    """Delete a trained model, its files and its checkpoints. Raises UserError while something still uses it."""
+    prefixes = [model.storage_prefix]
+    rows = Checkpoint.objects.filter(training_job_id=model.training_job_id)
+    prefixes += list(rows.filter(is_committed=True).values_list("storage_prefix", flat=True))
+    try:
+        with transaction.atomic():
+            record(actor=actor, project=actor.project, act="model.delete", subject=f"model {model.api_name}")
+            rows.delete()
+            model.delete()
+            transaction.on_commit(lambda: checkpoints.discard(prefixes), robust=True)
+    except ProtectedError as problem:
+        raise UserError(
+            "model_in_use",
+            "This model is deployed. Retire its deployment first, then delete it.",
+            status=409,
+        ) from problem
+
+
+def new_idempotency_key() -> str:
+    """A value for the hidden field of a form, so that a double click makes one job."""
+    return new_id()

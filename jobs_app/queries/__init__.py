@@ -1,0 +1,62 @@
+"""Reads for pages, the API and the apps above."""
+
+from jobs_app.queries.base_models import (
+    BaseModelCard,
+    automatic_learning_rate,
+    base_model_ref,
+    base_models,
+    find_base_model,
+    usable_base_model,
+)
+from jobs_app.queries.live import live_job, model_series, run_told, settings_told
+from jobs_app.queries.trainings import (
+    ROW_COUNTS,
+    ModelFilesRef,
+    StopButtons,
+    TrainingCard,
+    api_name,
+    base_model_names,
+    checkpoint_name,
+    data_name,
+    find_checkpoint,
+    model_files,
+    stop_buttons,
+    trained_model_of,
+    trained_models,
+    training_card,
+    training_cards,
+    training_jobs,
+    usable_checkpoints,
+)
+from work_kit.queries import queue_position
+
+__all__ = [
+    "ROW_COUNTS",
+    "BaseModelCard",
+    "ModelFilesRef",
+    "StopButtons",
+    "TrainingCard",
+    "api_name",
+    "automatic_learning_rate",
+    "base_model_names",
+    "base_model_ref",
+    "base_models",
+    "checkpoint_name",
+    "data_name",
+    "find_base_model",
+    "find_checkpoint",
+    "live_job",
+    "model_files",
+    "model_series",
+    "queue_position",
+    "run_told",
+    "settings_told",
+    "stop_buttons",
+    "trained_model_of",
+    "trained_models",
+    "training_card",
+    "training_cards",
+    "training_jobs",
+    "usable_base_model",
+    "usable_checkpoints",
+]

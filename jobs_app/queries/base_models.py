@@ -1,0 +1,226 @@
+"""The base models a project can choose: the catalogue's and the operator's, with what there is to say about each."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from accounts_app.models import Project
+from finetune_engine.catalogue.catalogue import CatalogueEntry, load_catalogue
+from finetune_engine.catalogue.folder import FolderReport, inspect_model_folder
+from finetune_engine.catalogue.reference import BaseModelRef
+from finetune_engine.errors import UserError
+from finetune_engine.train.spec import BaseFacts, TrainingSpec
+from jobs_app.choices import Provider
+from jobs_app.models import BaseModel
+from web_kit.wording import number_words
+
+WANTS_GPU_FROM = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class BaseModelCard:
+    """A base model in plain sentences. ``tone`` is that of ``availability``; ``is_here`` means that nothing has to be
+    downloaded; ``digest`` changes when the weights do, as far as they are known. None means unknown."""
+
+    key: str
+    name: str
+    provider: str
+    reasons: tuple[str, ...]
+    availability: str
+    tone: str
+    is_available: bool
+    is_here: bool
+    is_deprecated: bool
+    parameters: int | None
+    context_length: int | None
+    licence: str
+    learning_rate: float | None
+    path: str | None
+    hub: str | None
+    digest: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the API: everything but paths on this machine."""
+        return {name: value for name, value in asdict(self).items() if name not in {"path", "tone", "digest"}}
+
+    def ref(self) -> BaseModelRef:
+        """How the engine names it."""
+        return BaseModelRef(key=self.key, path=self.path, hub=self.hub, learning_rate=self.learning_rate)
+
+
+def base_models(project: Project | None = None) -> list[BaseModelCard]:
+    """All base models: those that can be used first, the operator's before the catalogue's. An operator's entry
+    replaces the catalogue's with the same key."""
+    rows = list(BaseModel.objects.filter(is_enabled=True).order_by("name"))
+    own = {row.key for row in rows}
+    cards = [_row_card(row) for row in rows]
+    cards += [_entry_card(entry) for entry in load_catalogue().values() if entry.key not in own]
+    order: dict[str, int] = {Provider.BUNDLED: 0, Provider.LOCAL: 0, Provider.HUB: 1, Provider.OPENAI: 2}
+    return sorted(
+        cards, key=lambda card: (not card.is_available, card.is_deprecated, not card.is_here, order[card.provider])
+    )
+
+
+def find_base_model(key: str) -> BaseModelCard | None:
+    """The base model with this key, usable or not; None when there is none."""
+    row = BaseModel.objects.filter(pk=key, is_enabled=True).first()
+    if row is not None:
+        return _row_card(row)
+    entry = load_catalogue().get(key)
+    return _entry_card(entry) if entry is not None else None
+
+
+def usable_base_model(key: str) -> BaseModelCard:
+    """The base model with this key. Raises UserError when there is none or it cannot be trained here."""
+    card = find_base_model(key)
+    if card is None:
+        raise UserError(
+            "unknown_base_model",
+            f"There is no base model {key!r}. Choose one of the list; the operator adds others with add_base_model.",
+            field="base_model",
+            reason="bad_config",
+        )
+    if not card.is_available:
+        raise UserError(
+            "model_unavailable",
+            f"{card.name} cannot be trained here: {card.availability[:1].lower()}{card.availability[1:]}. "
+            "Choose another base model.",
+            field="base_model",
+            reason="model_unavailable",
+        )
+    return card
+
+
+def base_model_ref(key: str) -> dict[str, Any]:
+    """The ``base_model`` part of an engine spec. Raises UserError as ``usable_base_model``."""
+    return usable_base_model(key).ref().as_dict()
+
+
+def automatic_learning_rate(key: str, peft: str = "lora") -> float:
+    """The learning rate that "auto" means for this base model; that of an unknown model for an unknown key."""
+    card = find_base_model(key)
+    facts = BaseFacts(card.parameters, card.context_length, card.learning_rate) if card is not None else BaseFacts()
+    return TrainingSpec(peft=peft).effective(1, facts).learning_rate
+
+
+def _row_card(row: BaseModel) -> BaseModelCard:
+    report = row.report
+    is_local = row.provider == Provider.LOCAL
+    hub = None if is_local else f"{row.location}@{row.revision}" if row.revision else row.location
+    here = Path(row.location).is_dir() if is_local else _is_downloaded(row.location)
+    availability, tone, usable = _availability(row.provider, here)
+    parameters, context = report.get("parameters"), report.get("context_length")
+    return BaseModelCard(
+        key=row.key,
+        name=row.name,
+        provider=row.provider,
+        reasons=tuple(filter(None, (_("Added by the operator of this site."), _size(parameters, context)))),
+        availability=availability,
+        tone=tone,
+        is_available=usable,
+        is_here=here,
+        is_deprecated=False,
+        parameters=parameters,
+        context_length=context,
+        licence="",
+        learning_rate=None,
+        path=row.location if is_local else None,
+        hub=hub,
+        digest=str(report.get("sha256") or f"{row.location}@{row.revision}"),
+    )
+
+
+def _entry_card(entry: CatalogueEntry) -> BaseModelCard:
+    report = _bundled_report(str(entry.path)) if entry.path is not None else None
+    here = report is not None if entry.path is not None else _is_downloaded(entry.hub or "")
+    availability, tone, usable = _availability(entry.provider, here)
+    if entry.status == "closed":
+        availability, tone, usable = _("Closed: its maker offers no new training"), "idle", False
+    elif entry.status == "deprecated" and usable:
+        availability, tone = _("Outdated: choose a newer one for new work"), "warn"
+    parameters = entry.parameters or (report.parameters if report else None)
+    context = entry.context_length or (report.context_length if report else None)
+    return BaseModelCard(
+        key=entry.key,
+        name=entry.name,
+        provider=entry.provider,
+        reasons=_reasons(entry, parameters, context),
+        availability=availability,
+        tone=tone,
+        is_available=usable,
+        is_here=here,
+        is_deprecated=entry.status != "available",
+        parameters=parameters,
+        context_length=context,
+        licence=entry.licence,
+        learning_rate=entry.learning_rate,
+        path=str(entry.path) if entry.path is not None else None,
+        hub=entry.hub if entry.path is None else None,
+        digest=str(entry.hub or entry.key),
+    )
+
+
+def _availability(provider: str, here: bool) -> tuple[str, str, bool]:
+    """``(words, tone, usable)``."""
+    if provider == Provider.OPENAI:
+        return _("Runs at OpenAI: needs a key there, and cannot be trained from here"), "idle", False
+    if here:
+        return _("On this machine"), "ok", True
+    if provider != Provider.HUB:
+        return _("Its folder is missing on this machine"), "bad", False
+    if _is_offline():
+        return _("Not downloaded, and this machine is kept offline"), "idle", False
+    return _("From the hub: needs a network"), "info", True
+
+
+def _reasons(entry: CatalogueEntry, parameters: int | None, context: int | None) -> tuple[str, ...]:
+    strengths = ", ".join(entry.strengths)
+    sentences = [
+        entry.note,
+        f"{strengths[:1].upper()}{strengths[1:]}." if strengths else "",
+        _size(parameters, context),
+        _("Learns from %(few)s examples, better from %(many)s.")
+        % {"few": number_words(entry.min_examples), "many": number_words(entry.recommended_examples)},
+        _("Your examples leave this machine.") if not entry.is_self_hosted else "",
+    ]
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+def _size(parameters: int | None, context: int | None) -> str:
+    if not parameters:
+        return ""
+    millions = parameters / 1_000_000
+    size = (
+        _("%(n)s billion parameters") % {"n": number_words(millions / 1000, 1)}
+        if millions >= 1000
+        else _("%(n)s million parameters") % {"n": number_words(millions, 0 if millions >= 10 else 1)}
+    )
+    reads = _(", reads up to %(n)s tokens") % {"n": number_words(context)} if context else ""
+    needs = _(" Wants a graphics card.") if parameters >= WANTS_GPU_FROM else ""
+    return f"{size}{reads}.{needs}"
+
+
+@lru_cache(maxsize=32)
+def _bundled_report(path: str) -> FolderReport | None:
+    """The bundled model's folder does not change while we run."""
+    try:
+        return inspect_model_folder(path, digest=False)
+    except UserError:
+        return None
+
+
+def _is_downloaded(hub: str) -> bool:
+    """Whether the hub's cache on this machine has the model (workers may run elsewhere with a cache of their own)."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "huggingface")
+    name = hub.partition("@")[0].replace("/", "--")
+    return any(Path(home, "hub", f"models--{name}", "snapshots").glob("*/config.json"))
+
+
+def _is_offline() -> bool:
+    return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}

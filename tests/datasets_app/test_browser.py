@@ -1,0 +1,85 @@
+"""The data pages in a real browser: the whole path on desktop and phone, with axe on each page and a quiet console."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def browse(monkeypatch):
+    """``browse(width)``: a page in Chromium that collects what its console complains of."""
+    if not CHROMIUM.exists():
+        pytest.skip("no Chromium at /usr/bin/chromium")
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+
+        def make(width: int):
+            page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
+            page.complaints = []
+            page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+            page.on("pageerror", lambda error: page.complaints.append(str(error)))
+            return page
+
+        yield make
+        browser.close()
+
+
+def looks_right(page, what: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], what
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, f"{what} scrolls sideways by {wide} px"
+    assert page.complaints == [], what
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_from_the_upload_to_the_snapshot(live_server, browse, client_for, project, trainer, run_jobs, tmp_path, width):
+    page = browse(width)
+    session = client_for(trainer).cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+    rows = [{"text": f"Clause {i} on <b>matter</b> {i * 3} of the deed", "label": "AB"[i % 2]} for i in range(40)]
+    rows += [{"text": "Nobody labelled this clause", "label": ""}]
+    file = tmp_path / "clauses.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    here = f"{live_server.url}/p/{project.slug}/data/"
+
+    page.goto(here)
+    looks_right(page, "the empty list")
+    page.goto(here + "upload")
+    looks_right(page, "the upload")
+    page.set_input_files("input[type=file]", str(file))
+    page.click("text=Upload and look at it")
+    page.wait_for_url("**/uploads/*")
+    looks_right(page, "the preview")
+    page.click("button:has-text('Import')")
+    page.wait_for_selector("[data-live-job]")
+    looks_right(page, "the import, waiting")
+    run_jobs()
+    page.wait_for_selector("text=can be trained on", timeout=20_000)
+    looks_right(page, "the data page")
+    detail = page.url
+    page.goto(detail + "rows?status=rejected")
+    looks_right(page, "the rows")
+    page.click("td a")
+    looks_right(page, "one row")
+    page.keyboard.press("e")
+    page.fill("#edit-answer", "A")
+    page.click("text=Save and accept")
+    page.wait_for_selector("text=edited by a person")
+    page.goto(detail)
+    page.click("button:has-text('Freeze')")
+    page.wait_for_url("**/snapshots/1")
+    run_jobs()
+    page.wait_for_selector("text=kept back to judge the model", timeout=20_000)
+    looks_right(page, "the snapshot")

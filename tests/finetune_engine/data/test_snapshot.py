@@ -1,0 +1,176 @@
+"""A snapshot holds what stays in, divided for good, and says what it is by a hash."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from finetune_engine.data.snapshot import make_snapshot, read_spec
+from finetune_engine.errors import UserError
+from finetune_engine.events import ListSink
+from finetune_engine.ports import Run
+
+TOPICS = ["invoice", "refund", "delivery", "garden", "engine", "violin", "harbour", "window", "pepper", "mountain"]
+
+
+def rows(count: int = 100) -> list[dict[str, Any]]:
+    return [
+        {
+            "text": f"The {TOPICS[i % 10]} of {TOPICS[(i // 10) % 10]} came up in letter {i} on {TOPICS[(i * 7) % 10]} {i * 31}",
+            "label": "question" if i % 2 else "complaint",
+            "author": f"person {i // 5}",
+        }
+        for i in range(count)
+    ]
+
+
+def jsonl(items: list[dict[str, Any]]) -> str:
+    return "\n".join(map(json.dumps, items))
+
+
+@pytest.fixture
+def freeze(tmp_path: Path) -> Callable[..., tuple[dict[str, Any], pl.DataFrame]]:
+    """``freeze(prepared, **spec)`` gives manifest and rows."""
+    number = iter(range(100))
+
+    def run(
+        done: Any, overrides: list[dict[str, Any]] | None = None, **spec: Any
+    ) -> tuple[dict[str, Any], pl.DataFrame]:
+        out = tmp_path / f"snapshot-{next(number)}"
+        out.mkdir()
+        if overrides is not None:
+            (out / "overrides.jsonl").write_text(jsonl(overrides))
+            spec["overrides"] = str(out / "overrides.jsonl")
+        chunks = [str(done.out / name) for name in done.report["chunks"]]
+        manifest = make_snapshot(
+            read_spec({"chunks": chunks, "task_type": done.report["task_type"]} | spec), out, Run(ListSink())
+        )
+        assert json.loads((out / "manifest.json").read_text()) == manifest
+        return manifest, pl.read_parquet(out / "snapshot.parquet")
+
+    return run
+
+
+def test_accepted_and_flagged_rows_are_divided_80_10_10(prepare_text, freeze):
+    bad = [
+        {"text": "", "label": "question"},
+        {"text": "mail me at jo@example.org about the parcel", "label": "question"},
+    ]
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl(rows(99) + bad)))
+    assert manifest["counts"] == {"train": 80, "validation": 10, "test": 10}
+    assert 100 not in frame["row"].to_list()
+    assert 101 in frame["row"].to_list()
+    assert frame["row"].is_sorted()
+    assert manifest["labels"]["test"] == {"complaint": 5, "question": 5}
+    assert manifest["leakage"] == {"exact": 0, "near": 0}
+    assert manifest["statistics"]["total_examples"] == 100
+    assert (manifest["statistics"]["train_size"], manifest["statistics"]["val_size"]) == (80, 10)
+
+
+def test_the_same_rows_and_seed_give_the_same_hash_and_another_seed_does_not(prepare_text, freeze):
+    done = prepare_text("a.jsonl", jsonl(rows()))
+    first, again, other = freeze(done)[0], freeze(done)[0], freeze(done, seed=7)[0]
+    assert first["sha256"] == again["sha256"] != other["sha256"]
+
+
+def test_people_have_the_last_word(prepare_text, freeze):
+    extra = [{"text": "", "label": "question"}]
+    done = prepare_text("a.jsonl", jsonl(rows(50) + extra))
+    edited = [
+        {"role": "user", "content": "A question that was mended by hand"},
+        {"role": "assistant", "content": "question"},
+    ]
+    _, frame = freeze(
+        done,
+        [
+            {"row": 1, "status": "rejected"},
+            {"row": 2, "label": "complaint"},
+            {"row": 51, "status": "accepted", "messages": edited},
+        ],
+    )
+    by_row = {row["row"]: row for row in frame.to_dicts()}
+    assert 1 not in by_row
+    assert (by_row[2]["label"], by_row[2]["answer"]) == ("complaint", "complaint")
+    assert json.loads(by_row[2]["messages"])[-1]["content"] == "complaint"
+    assert (by_row[51]["prompt"], by_row[51]["label"]) == ("A question that was mended by hand", "question")
+
+
+def test_an_accepted_row_without_messages_stays_out(prepare_text, freeze):
+    done = prepare_text("a.jsonl", jsonl(rows(50)) + "\n{oops")
+    _, frame = freeze(done, [{"row": 51, "status": "accepted"}])
+    assert frame.height == 50
+
+
+def test_rows_of_one_group_share_a_split(prepare_text, freeze):
+    done = prepare_text("a.jsonl", jsonl(rows()))
+    manifest, frame = freeze(done, group_by="author", stratify_by=None)
+    authors = frame.with_columns(pl.col("metadata").str.json_path_match("$.author").alias("author"))
+    assert authors.group_by("author").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert manifest["counts"]["test"] == 10
+
+
+def test_near_duplicates_that_people_accepted_share_a_split(prepare_text, freeze):
+    base = "The lessee of unit {i} shall keep the whole of the premises in good repair and return them in term {i}{end}"
+    twins = [{"text": base.format(i=i, end=end), "label": "question"} for i in range(20) for end in ("", " indeed")]
+    done = prepare_text("a.jsonl", jsonl(rows(60) + twins))
+    _, frame = freeze(done, [{"row": 61 + i, "status": "accepted"} for i in range(40)])
+    split = dict(zip(frame["row"], frame["split"], strict=True))
+    assert all(split[61 + 2 * i] == split[62 + 2 * i] for i in range(20))
+
+
+def test_an_uploaded_split_is_respected(prepare_text, freeze):
+    items = [row | {"split": "test" if i < 20 else "train"} for i, row in enumerate(rows())]
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl(items)))
+    assert set(frame.filter(pl.col("split") == "test")["row"]) == set(range(1, 21))
+    assert manifest["counts"]["test"] == 20
+
+
+def test_the_test_part_of_an_earlier_snapshot_stays_test(prepare_text, freeze, tmp_path):
+    _, before = freeze(prepare_text("a.jsonl", jsonl(rows(60))))
+    before.write_parquet(tmp_path / "before.parquet")
+    _, after = freeze(
+        prepare_text("b.jsonl", jsonl(list(reversed(rows(100))))), frozen_test=str(tmp_path / "before.parquet")
+    )
+    tested = set(before.filter(pl.col("split") == "test")["content_hash"])
+    assert set(after.filter(pl.col("split") == "test")["content_hash"]) == tested
+
+
+@pytest.mark.parametrize(
+    ("count", "overrides", "code"),
+    [(2, None, "too_few_examples"), (5, [{"row": i, "status": "rejected"} for i in range(1, 6)], "no_examples")],
+)
+def test_too_little_is_said_plainly(prepare_text, freeze, count, overrides, code):
+    with pytest.raises(UserError) as refused:
+        freeze(prepare_text("a.jsonl", jsonl(rows(count))), overrides)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_a_handful_of_rows_fills_every_part(prepare_text, freeze, count):
+    manifest, _ = freeze(prepare_text("a.jsonl", jsonl(rows(count))))
+    assert min(manifest["counts"].values()) >= 1
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"chunks": "x"},
+        {"split": {"train": 0.5, "test": 0.1}},
+        {"split": {"train": 0, "test": 1}},
+        {"split": {"learn": 1}},
+        {"seed": "x"},
+        {"stratify_by": "author"},
+        {"overrides": "/nowhere"},
+        {"surprise": 1},
+        {"task_type": "poetry"},
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_named(spec):
+    with pytest.raises(UserError) as refused:
+        read_spec({"chunks": []} | spec)
+    assert (refused.value.code, refused.value.field) == ("bad_spec", next(iter(spec)))

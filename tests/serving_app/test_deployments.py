@@ -1,0 +1,121 @@
+"""Putting models into use, going back, taking them out."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import PermissionDenied
+
+from accounts_app.models import AuditEntry
+from accounts_app.permissions import project_for
+from finetune_engine.errors import UserError
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def deploy(actor):
+    from serving_app.operations import deploy_model
+
+    return lambda model, **kwargs: deploy_model(actor=actor, trained_model=model, **kwargs)
+
+
+def _current(project):
+    from serving_app.queries import current_deployment
+
+    return current_deployment(project)
+
+
+def test_the_newest_deployment_answers_and_the_one_before_is_kept(project, trained, deploy) -> None:
+    one, two = trained("One"), trained("Two")
+    first = deploy(one)
+    second = deploy(two)
+    first.refresh_from_db()
+    assert (first.state, second.state) == ("retired", "active")
+    assert first.retired_at is not None
+    assert second.previous == first
+    assert _current(project) == second
+
+
+def test_deploying_what_is_in_use_changes_nothing(trained, deploy) -> None:
+    model = trained()
+    assert deploy(model) == deploy(model)
+    assert AuditEntry.objects.filter(act="deployment.create").count() == 1
+
+
+def test_rolling_back_twice_goes_back_two_models(project, actor, trained, deploy) -> None:
+    from serving_app.operations import roll_back
+
+    one, two, three = trained("One"), trained("Two"), trained("Three")
+    for model in (one, two, three):
+        deploy(model)
+    back = roll_back(actor=actor, deployment=_current(project))
+    assert back.trained_model == two
+    back = roll_back(actor=actor, deployment=back)
+    assert back.trained_model == one
+    with pytest.raises(UserError, match="no earlier model"):
+        roll_back(actor=actor, deployment=back)
+    assert _current(project) == back
+
+
+def test_rolling_back_passes_over_a_model_that_was_deleted(project, actor, trained, deploy) -> None:
+    from serving_app.operations import roll_back
+
+    one, two, three = trained("One"), trained("Two"), trained("Three")
+    for model in (one, two, three):
+        deploy(model)
+    two.delete()
+    assert roll_back(actor=actor, deployment=_current(project)).trained_model == one
+
+
+def test_a_deployment_that_is_not_in_use_cannot_be_rolled_back(actor, trained, deploy) -> None:
+    from serving_app.operations import roll_back
+
+    old = deploy(trained("One"))
+    deploy(trained("Two"))
+    with pytest.raises(UserError, match="not in use any more"):
+        roll_back(actor=actor, deployment=old)
+
+
+def test_retiring_leaves_nothing_in_use(project, actor, trained, deploy) -> None:
+    from serving_app.operations import retire_deployment
+
+    deployment = deploy(trained())
+    retire_deployment(actor=actor, deployment=deployment)
+    retire_deployment(actor=actor, deployment=deployment)
+    assert _current(project) is None
+    assert AuditEntry.objects.filter(act="deployment.retire").count() == 1
+
+
+def test_only_an_owner_deploys(project, trainer, trained) -> None:
+    from serving_app.operations import deploy_model
+
+    with pytest.raises(PermissionDenied):
+        deploy_model(actor=project_for(trainer, project.slug, "view"), trained_model=trained())
+
+
+def test_another_projects_model_is_refused(actor, trained, outsider, deploy) -> None:
+    from accounts_app.models import Project
+
+    with pytest.raises(UserError) as error:
+        deploy(trained("Theirs", of=Project.objects.get(memberships__user=outsider)))
+    assert error.value.status == 404
+
+
+def test_the_api_deploys_rolls_back_and_retires(client, project, trained, api_key) -> None:
+    one, two = trained("One"), trained("Two")
+    headers = {"Authorization": f"Bearer {api_key('admin')}"}
+
+    def post(path, body=None):
+        return client.post(f"/api/v1/deployments{path}", body or {}, content_type="application/json", headers=headers)
+
+    first = post("", {"model": one.api_name})
+    assert first.status_code == 201
+    second = post("", {"model": two.pk}).json()
+    assert second["model"] == two.api_name
+    back = post(f"/{second['id']}/rollback").json()
+    assert back["model"] == one.api_name
+    assert post(f"/{back['id']}/retire").json()["status"] == "retired"
+    listed = client.get("/api/v1/deployments", headers=headers).json()["data"]
+    assert [entry["status"] for entry in listed] == ["retired"] * 3
+    assert post("", {"model": "nonsense"}).status_code == 404
+    assert post(f"/{'0' * 26}/rollback").status_code == 404

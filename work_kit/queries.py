@@ -1,0 +1,186 @@
+"""Reads about jobs: for pages, for streams, and the one database clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import QuerySet
+
+from work_kit.choices import ADVICE, LEASED, PHASES, TERMINAL, Reason, State
+from work_kit.models import Job, JobEvent, Worker
+
+WORKER_FRESH_SECONDS = 20.0
+_PERCENT_BEFORE_SAVED = 99.0  # 100 % is shown only once everything is saved
+
+TONES: dict[str, str] = {
+    State.QUEUED: "idle",
+    State.PREPARING: "running",
+    State.RUNNING: "running",
+    State.SAVING: "running",
+    State.STOPPING: "warn",
+    State.PAUSED: "warn",
+    State.SUCCEEDED: "ok",
+    State.FAILED: "bad",
+    State.CANCELLED: "idle",
+}
+
+
+def database_now() -> datetime:
+    """The database's clock: the only one that judges leases."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")
+            return datetime.fromisoformat(cursor.fetchone()[0]).replace(tzinfo=UTC)
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+@dataclass(frozen=True)
+class JobCard:
+    """What a page says about a job. ``percent`` and ``eta_seconds`` are None while unknown."""
+
+    id: str
+    kind: str
+    title: str
+    state: str
+    label: str
+    tone: str
+    phase: str
+    phase_label: str
+    percent: float | None
+    done: int
+    total: int | None
+    unit: str
+    eta_seconds: float | None
+    is_terminal: bool
+    is_stoppable: bool
+    failure_sentence: str
+    failure_message: str
+    advice: str
+    failure: dict[str, Any]
+    stop_action: str
+    attempt: int
+    host: str
+    device: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @property
+    def duration_seconds(self) -> float | None:
+        """From the first start to the end; None before that."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+def job_card(job: Job) -> JobCard:
+    """The job in plain words."""
+    terminal = job.state in TERMINAL
+    phase = "done" if job.state == State.SUCCEEDED else job.phase
+    reason = job.failure_reason
+    return JobCard(
+        id=job.pk,
+        kind=job.kind,
+        title=job.title,
+        state=job.state,
+        label=str(State(job.state).label),
+        tone=TONES[job.state],
+        phase=phase,
+        phase_label=str(PHASES.get(phase, phase.capitalize())),
+        percent=job_percent(job),
+        done=job.progress_done,
+        total=job.progress_total,
+        unit=job.progress_unit,
+        eta_seconds=None if terminal else job.eta_seconds,
+        is_terminal=terminal,
+        is_stoppable=not terminal and job.state != State.STOPPING,
+        failure_sentence=str(Reason(reason).label) if reason else "",
+        failure_message=str(job.failure.get("message", "")),
+        advice=str(ADVICE[reason]) if reason else "",
+        failure=job.failure,
+        stop_action=job.stop_action,
+        attempt=job.attempt,
+        host=job.host,
+        device=job.device,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+    )
+
+
+def job_percent(job: Job) -> float | None:
+    """0..100. 100 exactly when succeeded; None while nothing is known."""
+    if job.state == State.SUCCEEDED:
+        return 100.0
+    if not job.progress_total:
+        return None
+    return round(min(_PERCENT_BEFORE_SAVED, 100.0 * job.progress_done / job.progress_total), 1)
+
+
+def events_after(job_id: str, cursor: int, limit: int = 1000) -> list[JobEvent]:
+    """Up to ``limit`` events with ids above ``cursor``, oldest first."""
+    return list(JobEvent.objects.filter(job_id=job_id, id__gt=cursor).order_by("id")[:limit])
+
+
+def metric_points(job_id: str) -> list[dict[str, Any]]:
+    """One point per optimizer step, ascending. A step that a resumed attempt repeated counts once, newest wins."""
+    points: dict[int, dict[str, Any]] = {}
+    for data in JobEvent.objects.filter(job_id=job_id, kind="metric").order_by("id").values_list("data", flat=True):
+        step = int(data.get("step", 0))
+        points[step] = points.get(step, {}) | data
+    return [points[step] for step in sorted(points)]
+
+
+def log_lines(job_id: str, limit: int = 200) -> list[JobEvent]:
+    """The newest log and warning events, oldest first."""
+    rows = JobEvent.objects.filter(job_id=job_id, kind__in=["log", "warn", "error", "state"]).order_by("-id")[:limit]
+    return list(reversed(rows))
+
+
+def queue_position(job: Job) -> int | None:
+    """1 for the next in line of its queue; None when it is not waiting."""
+    if job.state != State.QUEUED:
+        return None
+    return Job.objects.filter(queue=job.queue, state=State.QUEUED, created_at__lt=job.created_at).count() + 1
+
+
+def jobs_of_projects(project_ids: Sequence[str]) -> QuerySet[Job]:
+    """All jobs of these projects, newest first."""
+    return Job.objects.filter(project_id__in=project_ids).select_related("project").order_by("-id")
+
+
+def workers() -> list[Worker]:
+    """Workers whose heartbeat is fresh."""
+    since = database_now() - timedelta(seconds=WORKER_FRESH_SECONDS)
+    return list(Worker.objects.filter(heartbeat_at__gte=since).order_by("name"))
+
+
+def claimable_jobs(queue: str, now: datetime) -> list[Job]:
+    """Waiting jobs of this queue that may start now, fairest first: projects with fewer running jobs, then age."""
+    waiting = list(Job.objects.filter(queue=queue, state=State.QUEUED, available_at__lte=now).order_by("id")[:200])
+    busy: dict[str, int] = {}
+    for project_id in Job.objects.filter(state__in=LEASED, queue=queue).values_list("project_id", flat=True):
+        busy[project_id] = busy.get(project_id, 0) + 1
+    return sorted(waiting, key=lambda job: (busy.get(job.project_id, 0), job.pk))
+
+
+def expired_leases(now: datetime) -> list[Job]:
+    """Jobs whose worker has been silent for a whole lease and five seconds more."""
+    return list(Job.objects.filter(state__in=LEASED, lease_expires_at__lt=now - timedelta(seconds=5)))
+
+
+def queues_with_waiting_jobs(now: datetime) -> list[str]:
+    """Queues in which a job could start now."""
+    return sorted(set(Job.objects.filter(state=State.QUEUED, available_at__lte=now).values_list("queue", flat=True)))
+
+
+def lease_length() -> timedelta:
+    """How long a claim holds without a heartbeat."""
+    return timedelta(seconds=settings.LEASE_SECONDS)
