@@ -59,6 +59,32 @@ class Decision(models.TextChoices):
     EDIT = "edit", _("edited by a person")
 
 
+class Act(models.TextChoices):
+    """What a person does with a row in the review queue."""
+
+    ACCEPT = "accept", _("accepted")
+    REJECT = "reject", _("rejected")
+    EDIT = "edit", _("edited")
+    SKIP = "skip", _("skipped")
+
+
+class PiiAction(models.TextChoices):
+    """What happens to personal data of one kind when rows are frozen."""
+
+    MASK = "mask", _("Replace by a placeholder")
+    REJECT = "reject", _("Leave such rows out")
+    KEEP = "keep", _("Keep as it is")
+
+
+class PendingState(models.TextChoices):
+    """Where a file stands that arrives in parts."""
+
+    PENDING = "pending", _("Arriving")
+    COMPLETED = "completed", _("Complete")
+    CANCELLED = "cancelled", _("Cancelled")
+    EXPIRED = "expired", _("Expired")
+
+
 class TaskType(models.TextChoices):
     """What the model shall learn from the rows."""
 

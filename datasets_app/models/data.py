@@ -55,7 +55,7 @@ class Dataset(models.Model):
     job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="+")
     state = models.CharField(max_length=10, choices=DatasetState.choices, default=DatasetState.PROCESSING)
     error = models.JSONField(default=dict)  # {code, message, file?, row?, column?, found?, expected?, fix?}
-    options = models.JSONField(default=dict)  # as asked for: {format, mapping, task_type}
+    options = models.JSONField(default=dict)  # for all its files: {task_type, cleaning, replacements, boilerplate, ...}
 
     format = models.CharField(max_length=40, blank=True)
     file_type = models.CharField(max_length=20, blank=True)
@@ -72,7 +72,9 @@ class Dataset(models.Model):
     codes = models.JSONField(default=dict)
     labels = models.JSONField(default=dict)
     statistics = models.JSONField(default=dict)
-    warnings = models.JSONField(default=list)  # about the file as a whole: [{code, message}]
+    warnings = models.JSONField(default=list)  # about the files as a whole: [{code, message}]
+    cleaning = models.JSONField(default=dict)  # {step: rows it changed}
+    pii = models.JSONField(default=dict)  # {kind: rows that hold it}
 
     storage_prefix = models.CharField(max_length=200, blank=True)
     chunks = models.JSONField(default=list)
@@ -105,6 +107,28 @@ class Dataset(models.Model):
         return self.accepted + self.flagged
 
 
+class Source(models.Model):
+    """One file of a dataset, in the order of their arrival. Its rows are ``first_row`` and the ``rows - 1`` after it.
+
+    A file that was taken out again (``removed_at``) leaves its record; the rows of later files move up.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="sources")
+    number = models.PositiveIntegerField()
+    upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="sources")
+    options = models.JSONField(default=dict)  # as asked for: {format, mapping}
+    report = models.JSONField(default=dict)  # as found: {format, file_type, encoding, delimiter, columns, mapping}
+    first_row = models.PositiveIntegerField(default=0)
+    rows = models.PositiveIntegerField(default=0)
+    added_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    added_at = models.DateTimeField(default=timezone.now)
+    removed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["dataset", "number"], name="one_source_per_number")]
+
+
 class Example(models.Model):
     """One row. ``row`` counts records in the file from 1; ``chunk`` and ``offset`` say where its text is.
 
@@ -115,7 +139,7 @@ class Example(models.Model):
     id = models.BigAutoField(primary_key=True)
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="examples", db_index=False)
     import_attempt = models.PositiveIntegerField()
-    row = models.PositiveIntegerField()
+    row = models.PositiveIntegerField()  # counted over all files of the dataset
     status = models.CharField(max_length=12, choices=Status.choices)
     checked_status = models.CharField(max_length=12, choices=Status.choices)
     codes = models.JSONField(default=list)
@@ -126,7 +150,10 @@ class Example(models.Model):
     prompt_head = models.CharField(max_length=PROMPT_HEAD_LENGTH, blank=True)
     answer_head = models.CharField(max_length=ANSWER_HEAD_LENGTH, blank=True)
     content_hash = models.CharField(max_length=64, blank=True)
+    cluster = models.PositiveIntegerField(null=True)  # the first row of its group of near-duplicates
 
+    assigned_to = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    bulk_act = models.ForeignKey("BulkAct", null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
     decision = models.CharField(max_length=6, choices=Decision.choices, default=Decision.NONE, blank=True)
     edited_messages = models.JSONField(null=True)
     edited_label = models.TextField(null=True)
@@ -144,6 +171,19 @@ class Example(models.Model):
                 condition=~models.Q(decision=""),
                 name="example_decided_row",
             ),
+            models.Index(
+                fields=["dataset", "import_attempt", "assigned_to", "status", "row"],
+                condition=models.Q(assigned_to__isnull=False),
+                name="example_assigned_row",
+            ),
+            models.Index(
+                fields=["dataset", "import_attempt", "cluster", "row"],
+                condition=models.Q(cluster__isnull=False),
+                name="example_cluster_row",
+            ),
+            models.Index(
+                fields=["bulk_act", "row"], condition=models.Q(bulk_act__isnull=False), name="example_bulk_row"
+            ),
         ]
 
 
@@ -155,6 +195,7 @@ class Finding(models.Model):
     import_attempt = models.PositiveIntegerField()
     row = models.PositiveIntegerField()
     code = models.CharField(max_length=40)
+    kind = models.CharField(max_length=20, blank=True)  # of personal data
     severity = models.CharField(max_length=8)
     message = models.TextField()
     column = models.CharField(max_length=200, blank=True)
@@ -188,12 +229,14 @@ class Snapshot(models.Model):
     stratify_by = models.CharField(max_length=200, blank=True)
     group_by = models.CharField(max_length=200, blank=True)
     task_type = models.CharField(max_length=20, blank=True)
+    pii = models.JSONField(default=dict)  # the decisions it was frozen with: {kind: mask | reject | keep}
 
     sha256 = models.CharField(max_length=64, blank=True)
     counts = models.JSONField(default=dict)
     labels = models.JSONField(default=dict)  # {split: {label: n}}
     statistics = models.JSONField(default=dict)
     leakage = models.JSONField(default=dict)
+    personal = models.JSONField(default=dict)  # rows by what was done: {masked: {kind: n}, rejected: ..., kept: ...}
     storage_prefix = models.CharField(max_length=200, blank=True)
 
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
