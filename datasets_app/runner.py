@@ -28,7 +28,7 @@ _EXAMPLE_FIELDS = (
     "prompt_head", "answer_head", "content_hash", "decision",
 )  # fmt: skip
 _FINDING_FIELDS = (
-    "dataset", "import_attempt", "row", "code", "severity", "message", "column", "start", "end", "found", "expected",
+    "dataset", "import_attempt", "row", "code", "kind", "severity", "message", "column", "start", "end", "found", "expected",
     "fix", "related_row",
 )  # fmt: skip
 _KEPT_ENDING = re.compile(r"(\.[A-Za-z0-9]{1,8}){1,2}$")
@@ -206,7 +206,7 @@ def _example_rows(dataset: Dataset, attempt: int, out: Path, names: list[str]) -
 def _finding_rows(dataset: Dataset, attempt: int, out: Path) -> Iterator[tuple[Any, ...]]:
     for f in chunks.findings(out / "findings.parquet"):
         yield (
-            dataset.pk, attempt, f["row"], f["code"][:40], f["severity"][:8], _plain(f["message"]),
+            dataset.pk, attempt, f["row"], f["code"][:40], f.get("kind") or "", f["severity"][:8], _plain(f["message"]),
             _plain(f["column"])[:200], f["start"], f["end"], _plain(f["found"]), _plain(f["expected"]),
             _plain(f["fix"]), f["related_row"],
         )  # fmt: skip
