@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-AREAS = ["preparation", "generation", "pages"]
+AREAS = ["preparation", "pii", "generation", "pages", "review"]
 
 
 def main() -> None:

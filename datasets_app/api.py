@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from django.http import HttpRequest, HttpResponseBase
 from ninja import File, Form, Router, Status
 from ninja.files import UploadedFile
@@ -22,20 +19,15 @@ from datasets_app.api_schemas import (
     ExampleList,
     ExampleOut,
     FindingChange,
-    SnapshotIn,
-    SnapshotList,
-    SnapshotOut,
     dataset_out,
     example_out,
-    snapshot_out,
 )
+from datasets_app.api_uploads import given_mapping, given_upload
 from datasets_app.choices import DatasetState, TaskType
 from datasets_app.models import Dataset, Example
-from datasets_app.operations.uploads import check_size
 from datasets_app.queries.rows import RowFilters, full_rows, visible
 from datasets_app.views.detail import dataset_of
 from datasets_app.views.rows import rejected_csv
-from datasets_app.views.snapshot import download_response, snapshot_of
 from finetune_engine.errors import UserError
 from web_kit.pagination import paginate
 
@@ -69,6 +61,8 @@ def _row(dataset: Dataset, row: int) -> Example:
 def create_dataset(
     request: HttpRequest,
     file: File[UploadedFile | None] = None,
+    file_id: Form[str] = "",
+    url: Form[str] = "",
     name: Form[str] = "",
     format: Form[str] = "auto",
     mapping: Form[str] = "",
@@ -76,21 +70,16 @@ def create_dataset(
 ) -> Status[Accepted]:
     """Begins an import and answers at once; read the dataset until ``status`` is ``ready`` or ``failed``.
 
-    ``mapping`` is a JSON object that names columns, for example ``{"prompt": "question", "completion": "answer"}``.
+    The file is sent as ``file``, or was uploaded before (``file_id``), or is fetched from ``url``. ``mapping`` is a JSON
+    object that names columns, for example ``{"prompt": "question", "completion": "answer"}``.
     """
     actor = _actor(request)
-    if file is None:
-        raise UserError(
-            "missing_file", "A file is needed: send it as the part 'file' of a multipart body.", field="file"
-        )
-    check_size(file.size or 0)
-    columns = _mapping(mapping)
+    columns = given_mapping(mapping)
     if first := queries.dataset_with_key(actor.project, _key_of(request)):
         return Status(202, Accepted(id=first.pk, status=first.state))
-    upload = operations.store_upload(actor=actor, file=file, name=file.name or "upload")
     dataset = operations.create_dataset(
         actor=actor,
-        upload=upload,
+        upload=given_upload(actor, file, file_id, url),
         name=name,
         format=format or "auto",
         mapping=columns,
@@ -98,22 +87,6 @@ def create_dataset(
         idempotency_key=_key_of(request),
     )
     return Status(202, Accepted(id=dataset.pk, status=dataset.state))
-
-
-def _mapping(text: str) -> dict[str, Any] | None:
-    if not text.strip():
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        value = text
-    if not isinstance(value, dict):
-        raise UserError(
-            "bad_mapping",
-            'The mapping must be a JSON object such as {"prompt": "question", "completion": "answer"}.',
-            field="mapping",
-        )
-    return value
 
 
 @router.get("/datasets", auth=key_auth(Act.VIEW), response=DatasetList, summary="All datasets, newest first")
@@ -210,55 +183,3 @@ def download_rejected(request: HttpRequest, dataset_id: str) -> HttpResponseBase
     dataset = _ready(actor, dataset_id)
     record(actor=actor, project=actor.project, act="dataset.download_rejected", subject=f"dataset {dataset.pk}")
     return rejected_csv(request, dataset)
-
-
-@router.post(
-    "/datasets/{dataset_id}/snapshots",
-    auth=key_auth(Act.TRAIN),
-    response={202: SnapshotOut},
-    summary="Freeze a snapshot",
-)
-def create_snapshot(request: HttpRequest, dataset_id: str, wanted: SnapshotIn | None = None) -> Status[SnapshotOut]:
-    """Begins to freeze the accepted and flagged rows; read the snapshot until it is ``ready``."""
-    actor = _actor(request)
-    wanted = wanted or SnapshotIn.model_validate({})
-    snapshot = operations.create_snapshot(
-        actor=actor,
-        dataset=dataset_of(actor, dataset_id),
-        split=wanted.split,
-        seed=wanted.seed,
-        stratify_by=wanted.stratify_by,
-        group_by=wanted.group_by,
-        idempotency_key=_key_of(request),
-    )
-    return Status(202, snapshot_out(snapshot))
-
-
-@router.get("/datasets/{dataset_id}/snapshots", auth=key_auth(Act.VIEW), response=SnapshotList, summary="Snapshots")
-def list_snapshots(request: HttpRequest, dataset_id: str) -> SnapshotList:
-    """The newest 200, newest first."""
-    dataset = dataset_of(_actor(request), dataset_id)
-    return SnapshotList(data=[snapshot_out(snapshot) for snapshot in queries.snapshots_of_dataset(dataset)[:200]])
-
-
-@router.get(
-    "/datasets/{dataset_id}/snapshots/{number}", auth=key_auth(Act.VIEW), response=SnapshotOut, summary="One snapshot"
-)
-def get_snapshot(request: HttpRequest, dataset_id: str, number: int) -> SnapshotOut:
-    """Its hash, counts, labels, statistics and leakage."""
-    return snapshot_out(snapshot_of(_actor(request), dataset_id, number))
-
-
-@router.get(
-    "/datasets/{dataset_id}/snapshots/{number}/download", auth=key_auth(Act.VIEW), summary="Download a snapshot"
-)
-def download_snapshot(
-    request: HttpRequest,
-    dataset_id: str,
-    number: int,
-    split: str = "",
-    format: str = "jsonl",
-) -> HttpResponseBase:
-    """JSON lines or Parquet, all splits or one."""
-    actor = _actor(request)
-    return download_response(request, actor, snapshot_of(actor, dataset_id, number), split, format)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from ninja import Field, Schema
-from pydantic import ConfigDict
+from ninja import Schema
 
-from datasets_app.models import Dataset, Finding, Snapshot
+from datasets_app.models import Dataset, Finding
 from datasets_app.queries.rows import ExampleRow
 
 
@@ -109,46 +108,6 @@ class FindingChange(Schema):
     status: str = ""
 
 
-class SnapshotIn(Schema):
-    """How to divide the rows. A name that is not here is refused: no option is passed over in silence."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    split: dict[str, float] | None = None
-    seed: int = Field(42, ge=0, lt=2**31)
-    stratify_by: str | None = "auto"
-    group_by: str | None = None
-
-
-class SnapshotOut(Schema):
-    """A frozen snapshot."""
-
-    id: str
-    dataset: str
-    number: int
-    status: Literal["processing", "ready", "failed", "deleted"]
-    created_at: datetime
-    sha256: str | None
-    counts: dict[str, int]
-    labels: dict[str, dict[str, int]]
-    statistics: dict[str, Any]
-    leakage: dict[str, Any]
-    split: dict[str, float]
-    seed: int
-    stratify_by: str | None
-    group_by: str | None
-    task_type: str
-    job: str | None
-    error: dict[str, Any] | None
-
-
-class SnapshotList(Schema):
-    """All snapshots of a dataset."""
-
-    data: list[SnapshotOut]
-    next_cursor: str | None = None
-
-
 def dataset_out(dataset: Dataset) -> DatasetOut:
     """The dataset as JSON."""
     return DatasetOut(
@@ -210,27 +169,4 @@ def example_out(row: ExampleRow) -> ExampleOut:
         metadata=row.text.metadata,
         original=row.text.original,
         findings=[finding_out(finding) for finding in row.findings],
-    )
-
-
-def snapshot_out(snapshot: Snapshot) -> SnapshotOut:
-    """The snapshot as JSON."""
-    return SnapshotOut(
-        id=snapshot.pk,
-        dataset=snapshot.dataset_id,
-        number=snapshot.number,
-        status=snapshot.state,  # type: ignore[arg-type]  # the states are the four words
-        created_at=snapshot.created_at,
-        sha256=snapshot.sha256 or None,
-        counts=snapshot.counts,
-        labels=snapshot.labels,
-        statistics=snapshot.statistics,
-        leakage=snapshot.leakage,
-        split=snapshot.split,
-        seed=snapshot.seed,
-        stratify_by=snapshot.stratify_by or None,
-        group_by=snapshot.group_by or None,
-        task_type=snapshot.task_type,
-        job=snapshot.job_id,
-        error=snapshot.error or None,
     )

@@ -66,6 +66,7 @@ class Act(models.TextChoices):
     REJECT = "reject", _("rejected")
     EDIT = "edit", _("edited")
     SKIP = "skip", _("skipped")
+    UNDO = "undo", _("put back")
 
 
 class PiiAction(models.TextChoices):
@@ -93,6 +94,13 @@ class TaskType(models.TextChoices):
     COMPLETION = "completion", _("Write an answer to a text")
     CHAT = "chat", _("Hold a conversation")
     PREFERENCE = "preference", _("Prefer one answer to another")
+
+
+OVER_LENGTH: dict[str, object] = {
+    "keep": _("Keep them, with a warning"),
+    "cut": _("Cut the input so that they fit"),
+    "drop": _("Leave them out"),
+}
 
 
 class Purpose(models.TextChoices):

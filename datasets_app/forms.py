@@ -1,4 +1,4 @@
-"""The forms of the data pages."""
+"""The forms of the data pages: a file, how it is read, and how its rows are checked."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any, ClassVar
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from datasets_app.choices import TaskType, format_choices
+from datasets_app.choices import OVER_LENGTH, TaskType, format_choices
+from datasets_app.operations.import_settings import LARGEST_CONTEXT, check_template, template_columns
 from datasets_app.sniffing import FirstLook
+from datasets_app.tokenizers import tokenizers_here
+from finetune_engine.errors import UserError
 from web_kit.forms import StyledForm
 
-_PARTS = ("prompt", "completion", "system", "group", "split")
+_PARTS = ("prompt", "completion", "label", "system", "group", "split", "metadata", "lists")
+_SEVERAL = ("prompt", "metadata", "lists")
+_ENDINGS = ".jsonl,.ndjson,.json,.csv,.tsv,.txt,.xlsx,.parquet,.gz,application/json,text/csv"
 
 
 class UploadForm(StyledForm):
@@ -20,27 +25,48 @@ class UploadForm(StyledForm):
     file = forms.FileField(
         label=_("File with your examples"),
         help_text=_(
-            "JSON lines, JSON, CSV or TSV, also compressed (.gz). One example per row: a text and its answer or label."
+            "JSON lines, JSON, CSV, TSV, Excel (.xlsx) or Parquet, the text kinds also compressed (.gz). One example per "
+            "row: a text and its answer or label."
         ),
         allow_empty_file=True,
         max_length=1000,
+        widget=forms.ClearableFileInput(attrs={"accept": _ENDINGS}),
     )
 
 
-class ImportForm(StyledForm):
-    """How to read an upload: format, task and, for tables, which column is what."""
+class AddressForm(StyledForm):
+    """A file that lies on the web."""
+
+    url = forms.CharField(
+        label=_("Web address of a file"),
+        max_length=2000,
+        help_text=_("This site fetches it, once. It must be reachable without a password."),
+        widget=forms.URLInput(attrs={"placeholder": "https://example.org/data.csv"}),
+    )
+
+
+class ReadingForm(StyledForm):
+    """How to read a file: its format and, for tables, which column is what."""
 
     terms: ClassVar[dict[str, str]] = {}
 
-    name = forms.CharField(label=_("Name of the dataset"), max_length=120)
     format = forms.ChoiceField(label=_("Format"), required=False)
-    task_type = forms.ChoiceField(label=_("What shall the model learn?"), required=False)
     prompt = forms.MultipleChoiceField(
         label=_("Input: what the model is given"),
         required=False,
         help_text=_("Several columns are joined, one below the other."),
     )
-    completion = forms.ChoiceField(label=_("Answer or label: what the model shall say"), required=False)
+    prompt_template = forms.CharField(
+        label=_("Template that joins the columns"),
+        required=False,
+        max_length=2000,
+        help_text=_("Column names in braces, for example {title}: {body}. It takes the place of the list of columns."),
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+    completion = forms.ChoiceField(label=_("Answer: what the model shall say"), required=False)
+    label = forms.ChoiceField(
+        label=_("Label"), required=False, help_text=_("For plots and even splits; often the same column as the answer.")
+    )
     system = forms.ChoiceField(label=_("Instructions (system message)"), required=False)
     group = forms.ChoiceField(
         label=_("Group"), required=False, help_text=_("Rows with the same value stay in the same split.")
@@ -48,17 +74,27 @@ class ImportForm(StyledForm):
     split = forms.ChoiceField(
         label=_("Split"), required=False, help_text=_("A column that says train, validation or test.")
     )
-    idempotency_key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=100)
+    metadata = forms.MultipleChoiceField(
+        label=_("Keep beside the text"),
+        required=False,
+        help_text=_("Columns that the model does not see, but you do. None chosen: all that have no other part."),
+    )
+    lists = forms.MultipleChoiceField(
+        label=_("Lists to read"),
+        required=False,
+        help_text=_("This file is one object that holds several lists. None chosen: all of them."),
+    )
 
     def __init__(self, *args: Any, look: FirstLook, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.look = look
         self._choices("format").choices = format_choices()
-        self._choices("task_type").choices = [c for c in TaskType.choices if c[0] != TaskType.PREFERENCE]
         columns = [(column, column) for column in look.columns]
-        self._choices("prompt").choices = columns
-        for name in _PARTS[1:]:
-            self._choices(name).choices = [("", _("– none –")), *columns]
+        for name in _PARTS:
+            self._choices(name).choices = columns if name in _SEVERAL else [("", _("– none –")), *columns]
+        self._choices("lists").choices = [(name, name) for name in look.lists]
+        if not look.lists:
+            del self.fields["lists"]
 
     def _choices(self, name: str) -> forms.ChoiceField:
         field = self.fields[name]
@@ -68,38 +104,110 @@ class ImportForm(StyledForm):
     @property
     def mapping(self) -> dict[str, Any] | None:
         """The columns a person chose; None when none was, which means "find out"."""
-        chosen = {part: self.cleaned_data.get(part) for part in _PARTS}
-        if not chosen["prompt"] and not chosen["completion"]:
-            return None
+        chosen = {part: self.cleaned_data.get(part) for part in (*_PARTS, "prompt_template")}
         mapping: dict[str, Any] = {part: value for part, value in chosen.items() if value}
-        if self.cleaned_data.get("task_type") == TaskType.CLASSIFICATION and mapping.get("completion"):
-            mapping["label"] = mapping["completion"]
+        if template := mapping.get("prompt_template"):
+            mapping["prompt"] = template_columns(template)
+        if not mapping.get("prompt") or not mapping.get("completion"):
+            return None
+        if self.cleaned_data.get("task_type") == TaskType.CLASSIFICATION:
+            mapping.setdefault("label", mapping["completion"])
         return None if self._is_the_guess(mapping) else mapping
 
     def _is_the_guess(self, mapping: dict[str, Any]) -> bool:
         """Whether this is what would be found anyway, so that nothing needs to be fixed."""
         guess = self.look.mapping or {}
-        return all(_listed(mapping.get(part)) == _listed(guess.get(part)) for part in _PARTS)
+        parts = [part for part in (*_PARTS, "prompt_template") if part not in {"label", "metadata"}]
+        same = all(_listed(mapping.get(part)) == _listed(guess.get(part)) for part in parts)
+        return same and mapping.get("label", guess.get("label")) == guess.get("label") and not mapping.get("metadata")
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """``{format, mapping}`` as the operations take them."""
+        return {"format": self.cleaned_data.get("format") or "auto", "mapping": self.mapping}
 
     def clean(self) -> dict[str, Any]:
-        """An input needs an answer, and the other way round."""
+        """An input needs an answer, and the other way round; a template names columns that exist."""
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        if bool(data.get("prompt")) != bool(data.get("completion")):
-            missing = "completion" if data.get("prompt") else "prompt"
+        if template := data.get("prompt_template"):
+            try:
+                check_template(template, self.look.columns)
+            except UserError as error:
+                self.add_error("prompt_template", error.sentence)
+        has_input = bool(data.get("prompt") or data.get("prompt_template"))
+        if has_input != bool(data.get("completion")):
+            missing = "completion" if has_input else "prompt"
             self.add_error(missing, _("Choose both the input and the answer, or neither."))
+        elif data.get("lists") and not has_input:
+            self.add_error("lists", _("Choose the columns for the input and the answer, too."))
         return data
 
 
-def guessed_values(look: FirstLook, name: str) -> dict[str, Any]:
-    """The form's first values: what the file seems to be."""
-    mapping = look.mapping or {}
-    values: dict[str, Any] = {part: mapping.get(part) or "" for part in _PARTS[1:]}
+class ImportForm(ReadingForm):
+    """A new dataset from a file: its name, what the model shall learn, and how to read the file."""
+
+    name = forms.CharField(label=_("Name of the dataset"), max_length=120)
+    task_type = forms.ChoiceField(label=_("What shall the model learn?"), required=False, choices=TaskType.choices)
+    idempotency_key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=100)
+
+
+class AppendForm(ReadingForm):
+    """One more file for a dataset that is there."""
+
+    idempotency_key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=100)
+
+
+class SettingsForm(StyledForm):
+    """How the rows of a dataset are checked."""
+
+    task_type = forms.ChoiceField(label=_("What shall the model learn?"), required=False, choices=TaskType.choices)
+    base_model = forms.ChoiceField(
+        label=_("Count tokens as this base model does"),
+        required=False,
+        help_text=_("Without one, the length in tokens is an estimate."),
+    )
+    context_tokens = forms.IntegerField(
+        label=_("Longest row, in tokens"),
+        required=False,
+        min_value=16,
+        max_value=LARGEST_CONTEXT,
+        help_text=_("Empty means 4,096."),
+    )
+    over_length = forms.ChoiceField(label=_("Rows that are longer"), required=False, choices=list(OVER_LENGTH.items()))
+    idempotency_key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=100)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["base_model"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", _("– estimate –")), *((known.key, known.name) for known in tokenizers_here())]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """As ``recheck_dataset`` takes them."""
+        data = self.cleaned_data
+        return {
+            "task_type": data.get("task_type") or TaskType.AUTO,
+            "over_length": data.get("over_length") or "keep",
+            "base_model": data.get("base_model") or "",
+            "context_tokens": data.get("context_tokens"),
+        }
+
+
+def guessed_values(look: FirstLook, name: str, chosen: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The form's first values: what the file seems to be, or what was ``chosen`` for an earlier one."""
+    kept = chosen or {}
+    mapping = kept.get("mapping") or look.mapping or {}
+    values: dict[str, Any] = {part: mapping.get(part) or "" for part in _PARTS if part not in _SEVERAL}
     stem = name.rsplit("/", 1)[-1].split(".")[0].replace("_", " ").replace("-", " ").strip()
     return values | {
         "name": stem or name,
-        "format": "auto",
-        "task_type": "auto",
-        "prompt": _listed(mapping.get("prompt")),
+        "format": kept.get("format") or "auto",
+        "task_type": kept.get("task_type") or "auto",
+        "prompt": [] if mapping.get("prompt_template") else _listed(mapping.get("prompt")),
+        "prompt_template": mapping.get("prompt_template") or "",
+        "metadata": _listed((kept.get("mapping") or {}).get("metadata")),
+        "lists": _listed(mapping.get("lists")),
     }
 
 
@@ -107,56 +215,3 @@ def _listed(value: Any) -> list[str]:
     if not value:
         return []
     return [value] if isinstance(value, str) else list(value)
-
-
-class SnapshotForm(StyledForm):
-    """How to divide the rows: shares in percent."""
-
-    terms: ClassVar[dict[str, str]] = {"seed": "seed"}
-
-    train = forms.FloatField(label=_("To learn from (train), %"), initial=80, min_value=0, max_value=100)
-    validation = forms.FloatField(
-        label=_("To tell when to stop (validation), %"), initial=10, min_value=0, max_value=100
-    )
-    test = forms.FloatField(label=_("Kept back to judge (test), %"), initial=10, min_value=0, max_value=100)
-    stratify = forms.BooleanField(
-        label=_("Keep the share of each label equal in all three"), required=False, initial=True
-    )
-    group_by = forms.ChoiceField(
-        label=_("Keep rows together that share a value of"),
-        required=False,
-        help_text=_("For example the contract a clause comes from, so that the test is honest."),
-    )
-    seed = forms.IntegerField(
-        label=_("Seed"),
-        initial=42,
-        min_value=0,
-        max_value=2**31 - 1,
-        help_text=_("The same number gives the same split."),
-    )
-    idempotency_key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=100)
-
-    def __init__(self, *args: Any, columns: list[str], has_labels: bool, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        group = self.fields["group_by"]
-        assert isinstance(group, forms.ChoiceField)
-        group.choices = [("", _("– nothing –")), *((c, c) for c in columns)]
-        if not columns:
-            del self.fields["group_by"]
-        if not has_labels:
-            del self.fields["stratify"]
-
-    @property
-    def split(self) -> dict[str, float]:
-        """The three shares as the operation takes them."""
-        return {name: self.cleaned_data[name] / 100 for name in ("train", "validation", "test")}
-
-    def clean(self) -> dict[str, Any]:
-        """The shares add up to 100."""
-        data: dict[str, Any] = super().clean() or self.cleaned_data
-        shares = [data[name] for name in ("train", "validation", "test") if data.get(name) is not None]
-        if len(shares) == 3 and abs(sum(shares) - 100) > 0.5:
-            self.add_error(
-                "train", _("The three shares must add up to 100 %%; they add up to %(n)g.") % {"n": sum(shares)}
-            )
-        return data

@@ -12,7 +12,7 @@ from accounts_app.choices import Act
 from accounts_app.operations import record
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import key_view
-from datasets_app import operations, queries
+from datasets_app import openai_uploads, operations, queries
 from datasets_app.choices import Purpose
 from datasets_app.models import Upload
 from datasets_app.operations.uploads import check_size, file_digest
@@ -80,7 +80,7 @@ def _create(request: HttpRequest, actor: Actor) -> dict[str, Any]:
         raise UserError(
             "unsupported_parameter", "Files do not expire here; leave out 'expires_after'.", "expires_after", status=400
         )
-    if (request.headers.get("x-stainless-retry-count") or "0").strip() not in {"", "0"}:
+    if openai_uploads.is_repeated(request):
         first = queries.same_upload(actor, sha256=file_digest(given)[0], purpose=purpose)
         if first is not None:
             return queries.file_object(first)
@@ -118,6 +118,7 @@ def _listing(request: HttpRequest, actor: Actor) -> dict[str, Any]:
 
 
 urlpatterns = [
+    *openai_uploads.urlpatterns,
     path("files", files, name="v1_files"),
     path("files/<str:file_id>", file, name="v1_file"),
     path("files/<str:file_id>/content", content, name="v1_file_content"),

@@ -12,11 +12,12 @@ from typing import Any
 from django.core.exceptions import ObjectDoesNotExist
 
 from datasets_app import chunks, queries
-from datasets_app.bulk import insert_rows
+from datasets_app.bulk import insert_columns
 from datasets_app.choices import DatasetState, Decision
-from datasets_app.models import Dataset, Example, Finding, Snapshot
-from datasets_app.operations import imports, snapshots
-from finetune_engine.errors import EngineError, UserError
+from datasets_app.models import Dataset, Example, Finding, Snapshot, Source
+from datasets_app.operations import import_results, imports, snapshots
+from datasets_app.operations.import_settings import engine_options
+from finetune_engine.errors import EngineError, Place, UserError
 from finetune_engine.events import Event
 from work_kit.choices import Queue, State
 from work_kit.files import MANIFEST, fetch_to, file_sha256, store_tree
@@ -25,7 +26,7 @@ from work_kit.models import Job
 
 _EXAMPLE_FIELDS = (
     "dataset", "import_attempt", "row", "status", "checked_status", "codes", "chunk", "offset", "label", "split",
-    "prompt_head", "answer_head", "content_hash", "decision",
+    "prompt_head", "answer_head", "content_hash", "cluster", "decision",
 )  # fmt: skip
 _FINDING_FIELDS = (
     "dataset", "import_attempt", "row", "code", "kind", "severity", "message", "column", "start", "end", "found", "expected",
@@ -39,20 +40,21 @@ class ImportKind:
 
     name = imports.IMPORT_KIND
     queue = Queue.CPU
+    is_confined = True
 
     def prepare(self, job: Job, workdir: Path) -> list[str]:
-        """Fetch the upload and write the options."""
+        """Fetch the uploads and write the options: of each file its own, and those for all of them."""
         dataset = _dataset_of(job)
-        if dataset.upload.deleted_at is not None:
-            raise UserError("upload_deleted", "The uploaded file was deleted before it was checked. Upload it again.")
         _clear(workdir / "out")
-        ending = _KEPT_ENDING.search(dataset.upload.name)
-        source = workdir / f"upload{ending.group(0).lower() if ending else ''}"
-        if not source.exists():
-            fetch_to(source, dataset.upload.storage_name)
-        options = workdir / "options.json"
-        options.write_text(json.dumps({"name": dataset.upload.name, **dataset.options}))
-        return ["prepare", str(source), "--out", str(workdir / "out"), "--options", str(options)]
+        paths, readings = [], []
+        for source, reading in import_results.sources_to_read(job=job, dataset=dataset):
+            paths.append(_fetched(source, workdir))
+            readings.append({"name": source.upload.name, **reading})
+        options = engine_options(job.params.get("options") or dataset.options)
+        options |= readings[0] if len(readings) == 1 else {"name": dataset.name, "sources": readings}
+        path = workdir / "options.json"
+        path.write_text(json.dumps(options))
+        return ["prepare", *map(str, paths), "--out", str(workdir / "out"), "--options", str(path)]
 
     def on_event(self, job: Job, event: Event, workdir: Path) -> None:
         """Nothing to mirror: the page reads the job."""
@@ -65,24 +67,26 @@ class ImportKind:
         names = [*report["chunks"], "findings.parquet", "report.json"]
         prefix = f"datasets/{dataset.pk}/{job.pk}-{job.attempt}"
         _store(workdir / "store", {name: out / name for name in names}, prefix)
-        imports.forget_other_attempts(dataset)
-        insert_rows(Example, _EXAMPLE_FIELDS, _example_rows(dataset, job.attempt, out, report["chunks"]))
-        insert_rows(Finding, _FINDING_FIELDS, _finding_rows(dataset, job.attempt, out))
+        import_results.forget_other_attempts(dataset)
+        attempt = imports.attempt_number(job)
+        insert_columns(Example, _EXAMPLE_FIELDS, _example_rows(dataset, attempt, out, report["chunks"]))
+        insert_columns(Finding, _FINDING_FIELDS, _finding_rows(dataset, attempt, out))
         for source in workdir.glob("upload*"):
             source.unlink()
         report.pop("preview", None)
         return {"report": report, "prefix": prefix}
 
     def commit(self, job: Job, saved: dict[str, Any]) -> dict[str, Any]:
-        """Make the rows visible."""
-        if imports.finish_import(job=job, report=saved["report"], storage_prefix=saved["prefix"]) is None:
-            imports.discard_import(job=job, storage_prefix=saved["prefix"])
-        return {"dataset": job.params["dataset"], "counts": saved["report"]["counts"]}
+        """Make the rows visible, with what people decided about them."""
+        dataset = import_results.finish_import(job=job, report=saved["report"], storage_prefix=saved["prefix"])
+        if dataset is None:
+            import_results.discard_import(job=job)
+        return {"dataset": job.params["dataset"], "counts": dataset.counts if dataset else saved["report"]["counts"]}
 
     def ended(self, job: Job) -> None:
-        """The dataset could not be made; the upload is kept."""
-        imports.fail_import(job=job, error=_error_of(job, "The check was cancelled. The uploaded file is kept."))
-        imports.discard_import(job=job)
+        """The check did not end well; the uploads are kept, and so is what was visible."""
+        import_results.fail_import(job=job, error=_error_of(job, "The check was cancelled. The uploaded file is kept."))
+        import_results.discard_import(job=job)
 
 
 class SnapshotKind:
@@ -111,6 +115,8 @@ class SnapshotKind:
             "group_by": snapshot.group_by or None,
             "task_type": snapshot.task_type,
             "frozen_test": str(queries.snapshot_parquet(before)) if before else None,
+            "pii": snapshot.pii,
+            "earlier": [str(queries.snapshot_parquet(one)) for one in queries.earlier_snapshots(snapshot)],
         }
         path = workdir / "spec.json"
         path.write_text(json.dumps(spec))
@@ -159,6 +165,19 @@ def _snapshot_of(job: Job) -> Snapshot:
         raise UserError("snapshot_deleted", "The snapshot was deleted.") from error
 
 
+def _fetched(source: Source, workdir: Path) -> Path:
+    """The file of a source in the work folder, under its own ending. Raises UserError when its bytes were deleted."""
+    if source.upload.deleted_at is not None:
+        raise UserError(
+            "upload_deleted",
+            f"The file {source.upload.name} was deleted before it was checked. Upload it again.",
+            place=Place(file=source.upload.name),
+        )
+    ending = _KEPT_ENDING.search(source.upload.name)
+    path = workdir / f"upload-{source.number:03d}{ending.group(0).lower() if ending else ''}"
+    return path if path.exists() else fetch_to(path, source.upload.storage_name)
+
+
 def _error_of(job: Job, cancelled: str) -> dict[str, Any]:
     if job.state == State.CANCELLED:
         return {"code": "cancelled", "message": cancelled}
@@ -194,26 +213,21 @@ def _store(staging: Path, files: dict[str, Path], prefix: str) -> None:
     store_tree(staging, prefix)
 
 
-def _example_rows(dataset: Dataset, attempt: int, out: Path, names: list[str]) -> Iterator[tuple[Any, ...]]:
+def _example_rows(dataset: Dataset, attempt: int, out: Path, names: list[str]) -> Iterator[chunks.Columns]:
+    from pyarrow import array
+
+    shared = {"dataset": dataset.pk, "import_attempt": attempt, "decision": Decision.NONE.value}
     for number, name in enumerate(names):
-        for offset, head in enumerate(chunks.heads(out / PurePosixPath(name).name)):
-            yield (
-                dataset.pk, attempt, head.row, head.status, head.status, json.dumps(head.codes), number, offset,
-                head.label, head.split, head.prompt, head.answer, head.content_hash, Decision.NONE.value,
-            )  # fmt: skip
+        offset = 0
+        for heads in chunks.heads(out / PurePosixPath(name).name):
+            count = len(heads["row"])
+            yield heads | shared | {"chunk": number, "offset": array(range(offset, offset + count))}
+            offset += count
 
 
-def _finding_rows(dataset: Dataset, attempt: int, out: Path) -> Iterator[tuple[Any, ...]]:
-    for f in chunks.findings(out / "findings.parquet"):
-        yield (
-            dataset.pk, attempt, f["row"], f["code"][:40], f.get("kind") or "", f["severity"][:8], _plain(f["message"]),
-            _plain(f["column"])[:200], f["start"], f["end"], _plain(f["found"]), _plain(f["expected"]),
-            _plain(f["fix"]), f["related_row"],
-        )  # fmt: skip
-
-
-def _plain(text: str | None) -> str:
-    return (text or "").replace("\0", "\N{SYMBOL FOR NULL}")  # PostgreSQL stores no NUL
+def _finding_rows(dataset: Dataset, attempt: int, out: Path) -> Iterator[chunks.Columns]:
+    shared = {"dataset": dataset.pk, "import_attempt": attempt}
+    return (columns | shared for columns in chunks.findings(out / "findings.parquet"))
 
 
 def _write_overrides(dataset: Dataset, path: Path) -> int:

@@ -1,6 +1,7 @@
 """A first look at an upload, in a process of its own: ``python -m datasets_app.sniff_child PATH NAME OPTIONS``.
 
-Whatever a hostile file does to a parser, it does to this child, which may use little memory and little time.
+Whatever a hostile file does to a parser, it does to this child, which may use little memory and little time, and has no
+network where the kernel allows that.
 Prints one JSON object: ``{"preview": ...}`` or ``{"error": {...}}``. Imports neither Django nor torch.
 """
 
@@ -13,6 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from work_kit.child import leave_network, limit_memory
+
 MEMORY_BYTES = 3 * 2**30  # address space; thread pools reserve much more than they use
 CPU_SECONDS = 20
 COUNTED_BYTES = 64 << 20
@@ -23,7 +26,8 @@ _LINE_TYPES = ("jsonl", "csv", "tsv")
 
 def main(path: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
     """The answer for one file."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    leave_network()
+    limit_memory(MEMORY_BYTES)
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     from finetune_engine.data.readers import sniff
     from finetune_engine.errors import UserError
@@ -35,7 +39,30 @@ def main(path: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
     except RecursionError:
         return {"error": {"code": "too_deep", "message": f"{name} is nested too deeply to be read.", "status": 422}}
     lines = _line_count(path) if _is_plain(path, preview.file_type) else None
-    return {"preview": shortened(asdict(preview)) | {"lines": lines}}
+    answer = asdict(preview)
+    answer["rows"] = [_judged(row, options) for row in answer["rows"]]
+    return {"preview": shortened(answer) | {"lines": lines}}
+
+
+def _judged(row: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The row as the model will see it (cleaned), with the status that the row by itself would get, and why."""
+    from finetune_engine.data.cleaning import clean_messages, read_plan
+    from finetune_engine.data.codes import status_of, worse
+    from finetune_engine.data.validation import check_messages
+
+    if not row["messages"]:
+        return row | {"status": "rejected", "reasons": [row["problem"]] if row["problem"] else []}
+    plan = read_plan({key: options[key] for key in ("cleaning", "replacements", "boilerplate") if key in options})
+    messages, steps = clean_messages(row["messages"], plan)
+    task_type = str(options.get("task_type") or "auto")
+    findings = check_messages(messages, task_type="chat" if task_type == "auto" else task_type, row=row["row"])
+    status = "accepted"
+    for finding in findings:
+        status = worse(status, status_of(finding.code))
+    reasons = [finding.message for finding in findings]
+    if row["problem"] and row["problem"] not in reasons:
+        reasons.insert(0, row["problem"])
+    return row | {"messages": messages, "status": status, "reasons": reasons, "cleaned": steps}
 
 
 def shortened(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -22,6 +23,7 @@ from finetune_engine.errors import UserError
 from work_kit.files import fetch_to
 
 TIMEOUT_SECONDS = 25
+KEPT_LOOKS = 3
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")
 
 
@@ -29,8 +31,9 @@ _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TM
 class FirstLook:
     """What a file seems to be. ``format`` is "" when none fits; then ``problem`` says what to do.
 
-    ``rows`` holds up to 20 records ``{row, line, original, messages, label, problem}``; ``lines`` is the number of
-    lines of a line-based file, None for others. ``error`` is set when the file cannot be used at all.
+    ``rows`` holds up to 20 records ``{row, line, original, messages, label, problem, status, reasons}``, cleaned as the
+    project decided; ``lines`` is the number of lines of a line-based file, None for others. ``lists`` are the names of
+    the lists in a file that is one object of lists. ``error`` is set when the file cannot be used at all.
     """
 
     format: str = ""
@@ -42,6 +45,8 @@ class FirstLook:
     rows: list[dict[str, Any]] = field(default_factory=list)
     lines: int | None = None
     problem: str = ""
+    lists: list[str] = field(default_factory=list)
+    warnings: list[dict[str, str]] = field(default_factory=list)
     error: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -51,16 +56,29 @@ class FirstLook:
             return None
         return max(0, self.lines - (1 if self.file_type.lower() in {"csv", "tsv"} else 0))
 
+    @property
+    def left_out(self) -> int:
+        """How many of the rows that were looked at would be rejected."""
+        return sum(row.get("status") == "rejected" for row in self.rows)
+
+    @property
+    def held_back(self) -> int:
+        """How many would wait for a person."""
+        return sum(row.get("status") == "needs_review" for row in self.rows)
+
 
 def first_look(upload: Upload, options: dict[str, Any]) -> FirstLook:
-    """Look at the beginning of an upload. With automatic settings the answer is kept on the upload's row."""
-    automatic = options.get("format", "auto") == "auto" and not options.get("mapping")
-    if automatic and upload.preview is not None:
-        return _read(upload.preview)
+    """Look at the beginning of an upload with these options of an import. The latest answers are kept with the upload."""
+    key = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    kept = dict((upload.preview or {}).get("looks") or [])
+    if key in kept:
+        return _read(kept[key])
     with file_on_disk(upload) as path:
         answer = _ask_child(path, upload.name, options)
-    if automatic and not answer.get("error", {}).get("is_passing"):
-        Upload.objects.filter(pk=upload.pk).update(preview=answer)
+    if not answer.get("error", {}).get("is_passing"):
+        kept[key] = answer
+        upload.preview = {"looks": list(kept.items())[-KEPT_LOOKS:]}
+        Upload.objects.filter(pk=upload.pk).update(preview=upload.preview)
     return _read(answer)
 
 
@@ -110,4 +128,6 @@ def _read(answer: dict[str, Any]) -> FirstLook:
         rows=preview["rows"],
         lines=preview["lines"],
         problem=preview["problem"] or "",
+        lists=preview.get("lists") or [],
+        warnings=preview.get("warnings") or [],
     )

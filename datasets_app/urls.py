@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from datasets_app.views import detail, listing, rows, snapshot, upload
+from datasets_app.views import (
+    arriving,
+    cleaning,
+    detail,
+    duplicates,
+    listing,
+    mend,
+    personal,
+    review,
+    rows,
+    snapshot,
+    snapshots,
+    sources,
+    upload,
+)
 
 app_name = "datasets"
 
@@ -11,17 +25,38 @@ urlpatterns = [
     path("sample", listing.sample, name="sample"),
     path("upload", upload.upload, name="upload"),
     path("uploads/<str:upload_id>", upload.preview, name="preview"),
+    path("from-address", upload.from_address, name="from_address"),
+    path("arriving", arriving.begin, name="arriving"),
+    path("arriving/<str:pending_id>", arriving.state, name="arriving_state"),
+    path("arriving/<str:pending_id>/parts", arriving.part, name="arriving_part"),
+    path("arriving/<str:pending_id>/complete", arriving.complete, name="arriving_complete"),
+    path("arriving/<str:pending_id>/cancel", arriving.cancel, name="arriving_cancel"),
     path("<str:dataset_id>/", detail.detail, name="detail"),
+    path("<str:dataset_id>/files", sources.files, name="sources"),
+    path("<str:dataset_id>/files/<int:number>", sources.change, name="source"),
+    path("<str:dataset_id>/check-again", sources.check_again, name="check_again"),
     path("<str:dataset_id>/events", detail.events, name="events"),
     path("<str:dataset_id>/stop", detail.stop, name="stop"),
     path("<str:dataset_id>/delete", detail.delete, name="delete"),
     path("<str:dataset_id>/rows", rows.examples, name="examples"),
     path("<str:dataset_id>/rows/<int:row>", rows.example, name="example"),
+    path("<str:dataset_id>/review", review.review, name="review"),
+    path("<str:dataset_id>/review/draft", review.draft, name="review_draft"),
+    path("<str:dataset_id>/review/keep", review.keep, name="review_keep"),
+    path("<str:dataset_id>/review/assign", review.assign, name="review_assign"),
+    path("<str:dataset_id>/rows/all", rows.bulk, name="bulk"),
+    path("<str:dataset_id>/rows/all/<int:bulk_id>", rows.bulk_act, name="bulk_act"),
     path("<str:dataset_id>/findings/<slug:code>", rows.findings, name="findings"),
     path("<str:dataset_id>/rejected.csv", rows.rejected, name="rejected"),
-    path("<str:dataset_id>/freeze", detail.freeze, name="freeze"),
+    path("<str:dataset_id>/freeze", snapshots.freeze, name="freeze"),
+    path("<str:dataset_id>/snapshots", snapshots.snapshots, name="snapshots"),
+    path("<str:dataset_id>/snapshots/<int:number>/diff", snapshots.diff, name="snapshot_diff"),
     path("<str:dataset_id>/snapshots/<int:number>", snapshot.detail, name="snapshot"),
     path("<str:dataset_id>/snapshots/<int:number>/events", snapshot.events, name="snapshot_events"),
     path("<str:dataset_id>/snapshots/<int:number>/stop", snapshot.stop, name="snapshot_stop"),
     path("<str:dataset_id>/snapshots/<int:number>/download", snapshot.download, name="snapshot_download"),
+    path("<str:dataset_id>/personal", personal.personal, name="personal"),
+    path("<str:dataset_id>/cleaning", cleaning.cleaning, name="cleaning"),
+    path("<str:dataset_id>/mend", mend.mend, name="mend"),
+    path("<str:dataset_id>/duplicates", duplicates.duplicates, name="duplicates"),
 ]

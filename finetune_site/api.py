@@ -8,9 +8,14 @@ from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
 from datasets_app.api import router as datasets
+from datasets_app.api_policy import router as data_policy
+from datasets_app.api_review import router as review
+from datasets_app.api_snapshots import router as snapshots
+from datasets_app.api_uploads import router as uploads
 from evaluation_app.api import router as evaluations
 from finetune_engine import __version__
 from finetune_engine.errors import UserError
+from finetune_site.provenance_api import router as provenance
 from jobs_app.api import router as jobs
 from serving_app.api import router as serving
 from web_kit.errors import answer_to, json_error
@@ -22,7 +27,7 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for _router in (datasets, jobs, evaluations, serving):
+for _router in (datasets, review, uploads, data_policy, snapshots, provenance, jobs, evaluations, serving):
     api.add_router("", _router)
 
 

@@ -18,5 +18,6 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 app.conf.beat_schedule = {
     "look-after-jobs": {"task": "work_kit.tasks.look_after_jobs", "schedule": 5.0, "options": {"queue": "cpu"}},
+    "tidy-data": {"task": "datasets_app.tasks.tidy_data", "schedule": 60.0, "options": {"queue": "cpu"}},
 }
 app.conf.task_default_queue = "cpu"

@@ -36,7 +36,7 @@ class Finding:
 def diagnose() -> list[Finding]:
     """All findings, in the order in which one would look."""
     looks: list[Callable[[], list[Finding]]] = [
-        _python, _packages, _machine, _gpus, _disk, _database, _queue, _storage, _workers,
+        _python, _packages, _machine, _gpus, _disk, _database, _queue, _storage, _workers, _confinement,
     ]  # fmt: skip
     return [finding for look in looks for finding in look()]
 
@@ -137,3 +137,16 @@ def _workers() -> list[Finding]:
     )
     found.append(Finding("Model servers", "ok" if replicas else "note", sentence))
     return found
+
+
+def _confinement() -> list[Finding]:
+    """Whether uploaded files are read by a process without network. Asked of a child: it would cost us ours."""
+    program = "import sys; from work_kit.child import leave_network; sys.exit(0 if leave_network() else 1)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=settings.BASE_DIR, timeout=20, check=False)
+    if done.returncode == 0:
+        return [Finding("Uploaded files", "ok", "are read by a process without network and with limited memory")]
+    sentence = (
+        "are read by a process with limited memory, but this system does not let it give up the network "
+        "(user namespaces are off: sysctl kernel.unprivileged_userns_clone, or the container's seccomp profile)"
+    )
+    return [Finding("Uploaded files", "note", sentence)]

@@ -42,6 +42,7 @@ SECTIONS = [
     ("serving", "serving:detail", "message-square"),
     ("team", "team:team", "users"),
 ]
+DATA_PAGES = {"row_models", "snapshot_models"}  # pages about data that are composed here
 
 
 def navigation(request: HttpRequest) -> dict[str, Navigation]:
@@ -51,6 +52,7 @@ def navigation(request: HttpRequest) -> dict[str, Navigation]:
         return {"nav": Navigation()}
     match = request.resolver_match
     namespace = (match.namespace or match.url_name or "") if match else ""
+    namespace = "datasets" if namespace in DATA_PAGES else namespace
     actor = getattr(request, "actor", None)
     nav = Navigation(user=user, project=actor.project if actor else None)
     nav.projects = [

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.urls import include, path
 
 from datasets_app import openai_api as files_api
-from finetune_site import views
+from finetune_site import provenance_views, views
 from finetune_site.api import api
 from jobs_app import openai_api as fine_tuning_api
 from serving_app.views.metrics import metrics
@@ -21,6 +21,12 @@ urlpatterns = [
     path("p/<slug:slug>/", views.project_home, name="project_home"),
     path("p/<slug:slug>/sample", views.try_sample, name="try_sample"),
     path("p/<slug:slug>/team/", include("accounts_app.project_urls")),
+    path("p/<slug:slug>/data/<str:dataset_id>/rows/<int:row>/models", provenance_views.row_models, name="row_models"),
+    path(
+        "p/<slug:slug>/data/<str:dataset_id>/snapshots/<int:number>/models",
+        provenance_views.snapshot_models,
+        name="snapshot_models",
+    ),
     path("p/<slug:slug>/data/", include("datasets_app.urls")),
     path("p/<slug:slug>/train/", include("jobs_app.urls")),
     path("p/<slug:slug>/results/", include("evaluation_app.urls")),

@@ -12,11 +12,13 @@ from django.db.models import ProtectedError
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
+from datasets_app.choices import TaskType
 from datasets_app.models import Dataset, Example, Snapshot
 from datasets_app.operations import create_snapshot
 from datasets_app.queries import snapshots_of_dataset
 from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.errors import UserError
+from finetune_engine.train.spec import METHODS
 from jobs_app import checkpoints, queries, training_settings
 from jobs_app.choices import KIND, Provider
 from jobs_app.models import BaseModel, Checkpoint, TrainedModel, TrainingJob
@@ -25,6 +27,7 @@ from work_kit.kinds import NotYet
 from work_kit.models import Job
 from work_kit.operations import note_job, submit_job
 
+ROW_COUNTS_CODE = "row_counts"
 WAIT_SECONDS = 1.0  # between two looks at data that is still being imported or frozen
 SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
@@ -64,8 +67,10 @@ def start_training(
         if first is not None:
             return first
         if snapshot is None and dataset.state == "ready":
+            _check_method(chosen, dataset.task_type)
             snapshot = _snapshot_of(actor, dataset)
         _check_examples(dataset, snapshot)
+        _check_method(chosen, snapshot.task_type if snapshot is not None else dataset.task_type)
         training = TrainingJob.objects.create(
             id=work.pk,
             project=actor.project,
@@ -82,8 +87,8 @@ def start_training(
             created_by=actor.user,
             created_by_key=actor.api_key,
         )
-        if dataset.state == "ready":
-            tell_row_counts(work, dataset)
+        if snapshot is not None and snapshot.state == "ready":
+            tell_row_counts(work, dataset, snapshot)
     return training
 
 
@@ -131,10 +136,12 @@ def freeze_data(*, training: TrainingJob, actor: Actor) -> Snapshot:
             with transaction.atomic():
                 snapshot = _snapshot_of(actor, dataset)
                 TrainingJob.objects.filter(pk=training.pk).update(snapshot=snapshot)
-                tell_row_counts(training.work, dataset)
         if snapshot is None or snapshot.state != "ready":
             raise NotYet(WAIT_SECONDS)
     if snapshot.state == "ready":
+        _check_method(training.spec, snapshot.task_type)
+        if not training.work.events.filter(kind="warn", data__code=ROW_COUNTS_CODE).exists():
+            tell_row_counts(training.work, snapshot.dataset, snapshot)
         return snapshot
     if snapshot.state != "processing":
         raise _carried("snapshot_failed", "The rows of this dataset could not be frozen for training.", snapshot.error)
@@ -149,22 +156,57 @@ def settle_passes(*, training: TrainingJob, snapshot: Snapshot) -> None:
         training.save(update_fields=["spec"])
 
 
-def tell_row_counts(work: Job, dataset: Dataset) -> None:
-    """The job's first warning: how many rows of the data are used, and how many are not."""
+def tell_row_counts(work: Job, dataset: Dataset, snapshot: Snapshot) -> None:
+    """The job's first warning: how many rows of the data are used, how many are not, and in how many personal data was
+    replaced when they were frozen."""
     counts = {key: int(dataset.counts.get(key, 0)) for key in queries.ROW_COUNTS}
+    personal = snapshot.personal or {}
+    masked = {kind: int(rows) for kind, rows in (personal.get("masked") or {}).items() if int(rows)}
+    masked_rows = (personal.get("rows") or {}).get("masked")
     note_job(
         job=work,
         kind="warn",
         data={
             "level": "warn",
-            "code": "row_counts",
+            "code": ROW_COUNTS_CODE,
             "message": (
                 f"Of {int(dataset.counts.get('total', sum(counts.values()))):,} rows, {counts['accepted']:,} are "
                 f"accepted, {counts['flagged']:,} accepted with a remark, {counts['needs_review']:,} wait for review "
                 f"and {counts['rejected']:,} are rejected. Rows that wait or are rejected are not trained on."
+                f"{_masked_words(masked, masked_rows)}"
             ),
             "counts": counts,
+            "masked": masked,
         },
+    )
+
+
+def _masked_words(masked: Mapping[str, int], rows_in_all: int | None) -> str:
+    """By kind; a row that holds two kinds counts in both, so the sum is said only where it is known."""
+    if not masked:
+        return ""
+    parts = [f"{rows:,} {'row' if rows == 1 else 'rows'} ({kind})" for kind, rows in sorted(masked.items())]
+    if rows_in_all is None:
+        return f" Personal data was replaced by placeholders in {', '.join(parts)}."
+    return f" Personal data was replaced by placeholders in {rows_in_all:,} rows: {', '.join(parts)}."
+
+
+def _check_method(spec: Mapping[str, Any], task_type: str) -> None:
+    """Preference pairs are never trained as if each were one example: the worse answers would be passed over."""
+    if task_type != TaskType.PREFERENCE or spec.get("method", "sft") != "sft":
+        return
+    way_out = (
+        "Choose the method 'dpo'."
+        if "dpo" in METHODS
+        else "Training on such pairs is not offered here. To train on the better answers alone, upload them as prompt "
+        "and completion."
+    )
+    raise UserError(
+        "preference_data",
+        "This data holds pairs of a better and a worse answer (or answers with a verdict). Supervised training "
+        f"(method 'sft') would learn as if there were only good answers. {way_out}",
+        field="method",
+        reason="bad_data",
     )
 
 

@@ -26,7 +26,8 @@ class JobKind(Protocol):
 
     Three more methods are optional: ``after_event(job, event, workdir)`` is called for each ``checkpoint`` event outside
     any transaction (store the files, then the row); ``environment()`` gives the child more variables; ``reading(job)``
-    says in plain words what the curves mean.
+    says in plain words what the curves mean. With ``is_confined = True`` the child, which reads strangers' files, has no
+    network where the kernel allows it, and limited memory.
     """
 
     @property

@@ -180,7 +180,7 @@ class Attempt:
     def _run_child(self, arguments: list[str]) -> int:
         with open(self.events.path, "ab") as out, open(self.error_log, "ab") as err:
             child = subprocess.Popen(
-                command("finetune_engine", *arguments),
+                command("finetune_engine", *arguments, confined=getattr(self.kind, "is_confined", False)),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -12,7 +12,7 @@ from datasets_app.models.data import (
     Source,
     Upload,
 )
-from datasets_app.models.review import BulkAct, Draft, ReviewAct, RowLock
+from datasets_app.models.review import BulkAct, Draft, ReviewAct, ReviewTally, RowLock
 
 __all__ = [
     "ANSWER_HEAD_LENGTH",
@@ -26,6 +26,7 @@ __all__ = [
     "PendingUpload",
     "RememberedMapping",
     "ReviewAct",
+    "ReviewTally",
     "RowLock",
     "Snapshot",
     "Source",

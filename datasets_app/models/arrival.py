@@ -63,6 +63,7 @@ class DataPolicy(models.Model):
     cleaning = models.JSONField(null=True)  # names of steps, in order
     replacements = models.JSONField(default=list)  # [{find, replace, is_regex}]
     boilerplate = models.JSONField(default=list)  # [pattern]
+    decided = models.JSONField(default=dict)  # {kind or "cleaning": {user, key, at}}
     updated_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     updated_at = models.DateTimeField(default=timezone.now)
 

@@ -84,9 +84,13 @@ class Dataset(models.Model):
     created_by_key = models.ForeignKey(ApiKey, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True)
+    tidy_after = models.DateTimeField(null=True)  # rows and files that nobody sees any more go away after this
 
     class Meta:
-        indexes: ClassVar = [models.Index(fields=["project", "id"], name="dataset_project_id")]
+        indexes: ClassVar = [
+            models.Index(fields=["project", "id"], name="dataset_project_id"),
+            models.Index(fields=["tidy_after"], condition=models.Q(tidy_after__isnull=False), name="dataset_to_tidy"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -172,7 +176,17 @@ class Example(models.Model):
                 name="example_decided_row",
             ),
             models.Index(
-                fields=["dataset", "import_attempt", "assigned_to", "status", "row"],
+                fields=["dataset", "import_attempt", "label", "row"],
+                condition=~models.Q(label=""),
+                name="example_label_row",
+            ),
+            models.Index(
+                fields=["dataset", "import_attempt", "split", "row"],
+                condition=~models.Q(split=""),
+                name="example_split_row",
+            ),
+            models.Index(
+                fields=["dataset", "import_attempt", "assigned_to", "row"],
                 condition=models.Q(assigned_to__isnull=False),
                 name="example_assigned_row",
             ),
@@ -209,6 +223,16 @@ class Finding(models.Model):
     class Meta:
         indexes: ClassVar = [
             models.Index(fields=["dataset", "import_attempt", "row"], name="finding_row"),
+            models.Index(
+                fields=["dataset", "import_attempt", "kind", "row"],
+                condition=~models.Q(kind=""),
+                name="finding_kind_row",
+            ),
+            models.Index(
+                fields=["dataset", "import_attempt", "code", "related_row"],
+                condition=models.Q(related_row__isnull=False),
+                name="finding_related_row",
+            ),
             models.Index(fields=["dataset", "import_attempt", "code", "row"], name="finding_code_row"),
         ]
 

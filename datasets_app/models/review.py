@@ -51,6 +51,7 @@ class BulkAct(models.Model):
     action = models.CharField(max_length=8, choices=Act.choices)
     filters = models.JSONField(default=dict)  # {status, code, split, q}
     rows = models.PositiveIntegerField(default=0)
+    reached_row = models.PositiveIntegerField(null=True)  # where a long act goes on after; None once it is done
     created_at = models.DateTimeField(default=timezone.now)
     undone_at = models.DateTimeField(null=True)
 
@@ -63,7 +64,7 @@ class ReviewAct(models.Model):
     row = models.PositiveIntegerField()
     user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
     action = models.CharField(max_length=8, choices=Act.choices)
-    before = models.JSONField()  # {status, decision, edited_messages, edited_label}
+    before = models.JSONField()  # {status, decision, edited_messages, edited_label, assigned_to, bulk_act, ...}
     lead_seconds = models.FloatField(null=True)  # from the card's appearance to the decision
     note = models.CharField(max_length=500, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -73,4 +74,24 @@ class ReviewAct(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["dataset", "user", "-id"], name="review_act_person"),
             models.Index(fields=["dataset", "row", "-id"], name="review_act_row"),
+        ]
+
+
+class ReviewTally(models.Model):
+    """What one person did in one dataset on one day: counted as it happens, so that no page has to count rows.
+
+    ``settled`` is how many rows left "needs review" through them, less those they brought back.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="review_tallies", db_index=False)
+    user = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+", db_index=False)
+    day = models.DateField()
+    decided = models.IntegerField(default=0)
+    skipped = models.IntegerField(default=0)
+    settled = models.IntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["dataset", "user", "day"], name="one_tally_per_person_and_day"),
         ]

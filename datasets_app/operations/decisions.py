@@ -1,39 +1,60 @@
-"""What people say about rows. The counters on the dataset move with every decision."""
+"""What people say about single rows. The counters on the dataset move with every decision, and every decision is
+kept as an act that can be taken back."""
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
+from accounts_app.models import User
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
-from datasets_app import chunks, queries
-from datasets_app.bulk import BATCH
-from datasets_app.choices import DatasetState, Decision, Status, TaskType
-from datasets_app.models import Dataset, Example
+from datasets_app import chunks
+from datasets_app.choices import Act, DatasetState, Decision, Status, TaskType
+from datasets_app.models import BulkAct, Dataset, Draft, Example, ReviewAct, ReviewTally, RowLock
+from datasets_app.row_messages import checked_messages, with_texts
 from finetune_engine.errors import UserError
 
-ROLES = ("system", "developer", "user", "assistant", "tool")
-LONGEST_EDIT = 200_000  # characters in all messages of one row
+LONGEST_LEAD_SECONDS = 86_400.0
 
 
-def decide_example(*, actor: Actor, dataset: Dataset, example: Example, action: str) -> Example:
+def decide_example(
+    *,
+    actor: Actor,
+    dataset: Dataset,
+    example: Example,
+    action: str,
+    lead_seconds: float | None = None,
+    only_undecided: bool = False,
+) -> Example:
     """Accept or reject one row (``accept``, ``reject``). An edit that was made before stays.
 
-    Raises UserError for another action, and for accepting a row without a question or an answer.
+    ``only_undecided`` refuses a row that somebody else decided on meanwhile; the same decision of the same person
+    again is no mistake and changes nothing. Raises UserError for another action, for accepting a row without a
+    question or an answer, and for a row that lies on somebody else's screen.
     """
     statuses = {"accept": Status.ACCEPTED, "reject": Status.REJECTED}
     if action not in statuses:
-        raise UserError("unknown_action", "A row can be accepted, rejected, edited or undone.", field="action")
-    _check_ready(dataset)
+        raise UserError("unknown_action", _("A row can be accepted, rejected, edited or undone."), field="action")
+    check_ready(dataset)
     if action == "accept" and example.checked_status == Status.REJECTED:
         _check_acceptable(dataset, example)
     decision = Decision.EDIT if example.edited_messages is not None and action == "accept" else Decision(action)
-    return _change(actor, dataset, example, f"example.{action}", status=statuses[action], decision=decision)
+    return _change(
+        actor,
+        dataset,
+        example,
+        Act(action),
+        lead_seconds=lead_seconds,
+        only_undecided=only_undecided,
+        values={"status": statuses[action], "decision": decision},
+    )
 
 
 def edit_example(
@@ -44,173 +65,262 @@ def edit_example(
     messages: list[dict[str, Any]] | None = None,
     prompt: str | None = None,
     answer: str | None = None,
+    lead_seconds: float | None = None,
+    only_undecided: bool = False,
 ) -> Example:
     """Give a row another text, and accept it; the original is kept. Either all ``messages``, or ``prompt`` (the last
     question) and/or ``answer``. Of a classification the answer is the label.
 
-    Raises UserError naming the field when the messages cannot be trained on.
+    Raises UserError naming the field when the messages cannot be trained on, and as ``decide_example`` does.
     """
-    _check_ready(dataset)
+    check_ready(dataset)
     if messages is None:
-        messages = _with_texts(_current_messages(dataset, example), prompt, answer)
+        messages = with_texts(current_messages(dataset, example), prompt, answer)
     clean = checked_messages(messages)
     has_label = dataset.task_type == TaskType.CLASSIFICATION
+    values = {
+        "status": Status.ACCEPTED,
+        "decision": Decision.EDIT,
+        "edited_messages": clean,
+        "edited_label": str(clean[-1]["content"]) if has_label else None,
+    }
     return _change(
-        actor,
-        dataset,
-        example,
-        "example.edit",
-        status=Status.ACCEPTED,
-        decision=Decision.EDIT,
-        edited_messages=clean,
-        edited_label=str(clean[-1]["content"]) if has_label else None,
+        actor, dataset, example, Act.EDIT, lead_seconds=lead_seconds, only_undecided=only_undecided, values=values
     )
 
 
 def undo_decision(*, actor: Actor, dataset: Dataset, example: Example) -> Example:
     """Put a row back to what the checks said, without its edit."""
-    _check_ready(dataset)
-    return _change(
-        actor,
-        dataset,
-        example,
-        "example.undo",
-        status=Status(example.checked_status),
-        decision=Decision.NONE,
-        edited_messages=None,
-        edited_label=None,
-    )
+    check_ready(dataset)
+    values = {
+        "status": Status(example.checked_status),
+        "decision": Decision.NONE,
+        "edited_messages": None,
+        "edited_label": None,
+    }
+    return _change(actor, dataset, example, Act.UNDO, values=values)
 
 
-def decide_finding(*, actor: Actor, dataset: Dataset, code: str, action: str, status: str = "") -> int:
-    """Accept or reject every undecided row with this finding (only those of ``status`` when given). Rows that could
-    not be read are never accepted. Returns how many rows moved. Works in batches; may be repeated."""
-    if action not in {"accept", "reject"}:
-        raise UserError("unknown_action", "All rows of a finding can be accepted or rejected.", field="action")
-    _check_ready(dataset)
-    target = Status.ACCEPTED if action == "accept" else Status.REJECTED
-    moved, after = 0, 0
-    while rows := queries.rows_with_code(dataset, code, after=after, limit=BATCH):
-        after = rows[-1]
-        with transaction.atomic():
-            undecided = (
-                Example.objects.select_for_update()
-                .filter(dataset=dataset, import_attempt=dataset.visible_attempt, row__in=rows, decision="")
-                .exclude(status=target)
-            )
-            if status:
-                undecided = undecided.filter(status=status)
-            if action == "accept":
-                undecided = undecided.exclude(answer_head="", status=Status.REJECTED)
-            found = list(undecided.values_list("pk", "status"))
-            Example.objects.filter(pk__in=[pk for pk, _ in found]).update(
-                status=target, decision=Decision(action), decided_by=actor.user, decided_at=timezone.now()
-            )
-            _move_counters(dataset, Counter(old for _, old in found), target)
-            moved += len(found)
+def undo_act(*, actor: Actor, dataset: Dataset, act: ReviewAct) -> Example:
+    """Take one act back: the row is again what it was before it.
+
+    Raises UserError (409) when the act was taken back already or the row has changed since, and 404 when the row is
+    gone.
+    """
+    check_ready(dataset)
     with transaction.atomic():
-        record(
-            actor=actor,
-            project=actor.project,
-            act=f"finding.{action}",
-            subject=f"dataset {dataset.pk}",
-            data={"code": code, "rows": moved},
-        )
-    return moved
+        example = _lock_row(dataset, act.row)
+        if not ReviewAct.objects.filter(pk=act.pk, undone_at=None).update(undone_at=timezone.now()):
+            raise UserError("already_undone", _("This was taken back already."), status=409)
+        if act.action == Act.SKIP:
+            count_acts(dataset, act.user, skipped=-1)
+            return example
+        _check_unchanged_since(dataset, example, act)
+        old, values = example.status, _values_before(act.before, example)
+        Example.objects.filter(pk=example.pk).update(**values)
+        move_counters(dataset, Counter({old: 1}), Status(values["status"]))
+        count_acts(dataset, act.user, decided=-1, settled=-_settled(act.before.get("status", ""), old))
+        _record(actor, dataset, example, "example.undo", old, values["status"])
+    example.refresh_from_db()
+    return example
 
 
-def checked_messages(messages: Any) -> list[dict[str, Any]]:
-    """The messages without anything but role and content, or UserError saying what is wrong with them."""
-    if not isinstance(messages, list) or not messages:
-        raise UserError("missing_messages_list", "A row needs at least a question and an answer.", field="messages")
-    clean: list[dict[str, Any]] = []
-    for number, message in enumerate(messages, 1):
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise UserError(
-                "unrecognized_role", f"Message {number} needs a role: {', '.join(ROLES)}.", field="messages"
-            )
-        content = message.get("content")
-        if not isinstance(content, str) and not (content is None and message.get("tool_calls")):
-            raise UserError("missing_content", f"Message {number} has no text.", field="messages")
-        kept = {key: message[key] for key in ("name", "tool_calls", "tool_call_id", "weight") if key in message}
-        clean.append({"role": message["role"], "content": content, **kept})
-    if sum(len(str(message["content"] or "")) for message in clean) > LONGEST_EDIT:
-        raise UserError("too_long", f"A row may hold {LONGEST_EDIT:,} characters at most.", field="messages")
-    if not any(m["role"] == "user" and (m["content"] or "").strip() for m in clean):
-        raise UserError("empty_input", "Write the input: the model needs something to answer.", field="prompt")
-    if clean[-1]["role"] != "assistant" or not (clean[-1]["content"] or "").strip():
-        raise UserError("empty_answer", "Write the answer: it is what the model learns.", field="answer")
-    return clean
-
-
-def _with_texts(messages: list[dict[str, Any]], prompt: str | None, answer: str | None) -> list[dict[str, Any]]:
-    """The messages with another last question and another answer."""
-    messages = [dict(message) for message in messages]
-    if not any(message["role"] == "user" for message in messages):
-        messages.append({"role": "user", "content": ""})
-    if messages[-1]["role"] != "assistant":
-        messages.append({"role": "assistant", "content": ""})
-    if prompt is not None:
-        last = max(i for i, message in enumerate(messages) if message["role"] == "user")
-        messages[last]["content"] = prompt.replace("\r\n", "\n")
-    if answer is not None:
-        messages[-1]["content"] = answer.replace("\r\n", "\n")
-    return messages
-
-
-def _current_messages(dataset: Dataset, example: Example) -> list[dict[str, Any]]:
+def current_messages(dataset: Dataset, example: Example) -> list[dict[str, Any]]:
+    """The row as it would be trained on: with its edit, if there is one."""
     if example.edited_messages is not None:
         return list(example.edited_messages)
     return chunks.row_texts(dataset, [example])[example.row].messages
 
 
-def _check_acceptable(dataset: Dataset, example: Example) -> None:
-    try:
-        checked_messages(_current_messages(dataset, example))
-    except UserError as error:
-        raise UserError(
-            "row_unusable",
-            f"Row {example.row} has no complete question and answer, so there is nothing to accept. "
-            "Edit it first, or leave it out.",
-            field="action",
-        ) from error
-
-
-def _check_ready(dataset: Dataset) -> None:
+def check_ready(dataset: Dataset) -> None:
+    """Raises UserError (409) while the rows are not there yet."""
     if dataset.state != DatasetState.READY:
-        raise UserError("dataset_not_ready", "The rows can be decided on once the check is done.", status=409)
+        raise UserError("dataset_not_ready", _("The rows can be decided on once the check is done."), status=409)
 
 
-def _change(
-    actor: Actor, dataset: Dataset, example: Example, act: str, *, status: Status, decision: Decision, **values: Any
-) -> Example:
-    with transaction.atomic():
-        locked = Example.objects.select_for_update().get(pk=example.pk)
-        old = locked.status
-        undone = decision == Decision.NONE
-        Example.objects.filter(pk=example.pk).update(
-            status=status,
-            decision=decision,
-            decided_by=None if undone else actor.user,
-            decided_at=None if undone else timezone.now(),
-            **values,
-        )
-        _move_counters(dataset, Counter({old: 1}), status)
-        record(
-            actor=actor,
-            project=actor.project,
-            act=act,
-            subject=f"dataset {dataset.pk} row {example.row}",
-            data={"from": old, "to": str(status)},
-        )
-    example.refresh_from_db()
-    return example
-
-
-def _move_counters(dataset: Dataset, moved: Counter[str], target: Status) -> None:
+def move_counters(dataset: Dataset, moved: Counter[str], target: Status) -> None:
+    """``moved`` rows, by the status they had, are now ``target``. Inside a transaction."""
     changes: dict[str, Any] = {name: F(name) - n for name, n in moved.items() if name != target and n}
     arrived = sum(n for name, n in moved.items() if name != target)
     if arrived:
         changes[target.value] = F(target.value) + arrived
         Dataset.objects.filter(pk=dataset.pk).update(**changes)
         dataset.refresh_from_db(fields=list(Status.values))
+
+
+def count_acts(dataset: Dataset, user: User | None, *, decided: int = 0, skipped: int = 0, settled: int = 0) -> None:
+    """Add to what this person (None: a key that is nobody's) did today. Inside a transaction."""
+    changes = {
+        "decided": F("decided") + decided,
+        "skipped": F("skipped") + skipped,
+        "settled": F("settled") + settled,
+    }
+    today = ReviewTally.objects.filter(dataset=dataset, user=user, day=timezone.now().date())
+    first = today.order_by("pk").values("pk")[:1]
+    if ReviewTally.objects.filter(pk__in=list(first.values_list("pk", flat=True))).update(**changes):
+        return
+    try:
+        with transaction.atomic():
+            ReviewTally.objects.create(
+                dataset=dataset, user=user, day=timezone.now().date(), decided=decided, skipped=skipped, settled=settled
+            )
+    except IntegrityError:  # the same person's other window was first
+        today.update(**changes)
+
+
+def state_of(example: Example) -> dict[str, Any]:
+    """What a row is, for an act's ``before``."""
+    return {
+        "status": example.status,
+        "decision": example.decision,
+        "edited_messages": example.edited_messages,
+        "edited_label": example.edited_label,
+        "assigned_to": example.assigned_to_id,
+        "bulk_act": example.bulk_act_id,
+        "decided_by": example.decided_by_id,
+        "decided_at": example.decided_at.isoformat() if example.decided_at else None,
+    }
+
+
+def checked_lead(lead_seconds: float | None) -> float | None:
+    """Seconds that make sense, else None."""
+    if lead_seconds is None or not 0 <= lead_seconds <= LONGEST_LEAD_SECONDS:
+        return None
+    return lead_seconds
+
+
+def _lock_row(dataset: Dataset, row: int) -> Example:
+    rows = Example.objects.select_for_update().filter(dataset=dataset, import_attempt=dataset.visible_attempt, row=row)
+    example = rows.first()
+    if example is None:
+        raise UserError("no_such_row", _("This dataset has no row %(n)s.") % {"n": row}, status=404)
+    return example
+
+
+def _check_unchanged_since(dataset: Dataset, example: Example, act: ReviewAct) -> None:
+    newer = ReviewAct.objects.filter(dataset=dataset, row=act.row, pk__gt=act.pk, undone_at=None)
+    newer = newer.exclude(action=Act.SKIP).select_related("user").order_by("-pk")
+    by = newer.first()
+    expected = None if act.action == Act.UNDO else act.created_at
+    if by is None and example.decided_at == expected:
+        return
+    if by is not None and by.user is not None:
+        sentence = _("%(person)s has changed row %(n)s since. It stays as it is now.")
+        raise UserError("changed_since", sentence % {"person": by.user, "n": act.row}, status=409)
+    sentence = _("Row %(n)s has changed since. It stays as it is now.") % {"n": act.row}
+    raise UserError("changed_since", sentence, status=409)
+
+
+def _values_before(before: dict[str, Any], example: Example) -> dict[str, Any]:
+    """The row's columns as they were. A decision for many rows that was undone meanwhile does not come back."""
+    bulk = before.get("bulk_act")
+    if bulk is not None and not BulkAct.objects.filter(pk=bulk, undone_at=None).exists():
+        before = {"status": example.checked_status, "assigned_to": before.get("assigned_to")}
+        bulk = None
+    at, person, assigned = before.get("decided_at"), before.get("decided_by"), before.get("assigned_to")
+    known = set(User.objects.filter(pk__in=[pk for pk in (person, assigned) if pk]).values_list("pk", flat=True))
+    return {
+        "status": before["status"],
+        "decision": before.get("decision", ""),
+        "edited_messages": before.get("edited_messages"),
+        "edited_label": before.get("edited_label"),
+        "assigned_to_id": assigned if assigned in known else None,
+        "bulk_act_id": bulk,
+        "decided_by_id": person if person in known else None,
+        "decided_at": datetime.fromisoformat(at) if at else None,
+    }
+
+
+def _check_acceptable(dataset: Dataset, example: Example) -> None:
+    try:
+        checked_messages(current_messages(dataset, example))
+    except UserError as error:
+        sentence = _(
+            "Row %(n)s has no complete question and answer, so there is nothing to accept. Edit it first, or leave it out."
+        )
+        raise UserError("row_unusable", sentence % {"n": example.row}, field="action") from error
+
+
+def _check_free(dataset: Dataset, example: Example, user: User | None) -> None:
+    held = RowLock.objects.filter(dataset=dataset, row=example.row, expires_at__gt=timezone.now())
+    other = held.exclude(user=user).select_related("user").first()
+    if other is not None:
+        sentence = _(
+            "%(person)s has row %(n)s on screen at this moment. Take another one, or try again in some minutes."
+        )
+        raise UserError("row_held", sentence % {"person": other.user, "n": example.row}, status=409)
+
+
+def _is_repeated(example: Example, user: User | None, values: dict[str, Any]) -> bool:
+    """Whether this person has said just this already: a double click, or a request that was sent again."""
+    same = all(getattr(example, name) == value for name, value in values.items())
+    return same and user is not None and example.decided_by_id == user.pk
+
+
+def _check_undecided(example: Example) -> None:
+    if example.decision == Decision.NONE:
+        return
+    by = User.objects.filter(pk=example.decided_by_id).first()
+    sentence = _("Row %(n)s was decided on meanwhile, by %(person)s. Nothing was changed.")
+    raise UserError("decided_meanwhile", sentence % {"n": example.row, "person": by or _("somebody else")}, status=409)
+
+
+def _settled(old: str, new: str) -> int:
+    """+1 when a row leaves the queue, -1 when it comes back."""
+    return int(old == Status.NEEDS_REVIEW) - int(new == Status.NEEDS_REVIEW)
+
+
+def _change(
+    actor: Actor,
+    dataset: Dataset,
+    example: Example,
+    act: Act,
+    *,
+    values: dict[str, Any],
+    lead_seconds: float | None = None,
+    only_undecided: bool = False,
+) -> Example:
+    with transaction.atomic():
+        locked = _lock_row(dataset, example.row)
+        _check_free(dataset, locked, actor.user)
+        if only_undecided and _is_repeated(locked, actor.user, values):
+            example.refresh_from_db()
+            return example
+        if only_undecided:
+            _check_undecided(locked)
+        now, old = timezone.now(), locked.status
+        is_undone = act == Act.UNDO
+        Example.objects.filter(pk=locked.pk).update(
+            decided_by=None if is_undone else actor.user,
+            decided_at=None if is_undone else now,
+            bulk_act=None,
+            assigned_to=None,
+            **values,
+        )
+        move_counters(dataset, Counter({old: 1}), Status(values["status"]))
+        ReviewAct.objects.create(
+            dataset=dataset,
+            row=locked.row,
+            user=actor.user,
+            action=act,
+            before=state_of(locked),
+            lead_seconds=checked_lead(lead_seconds),
+            created_at=now,
+        )
+        count_acts(dataset, actor.user, decided=1, settled=_settled(old, values["status"]))
+        if actor.user is not None:
+            RowLock.objects.filter(dataset=dataset, user=actor.user).delete()
+            Draft.objects.filter(dataset=dataset, row=locked.row, user=actor.user).delete()
+        _record(actor, dataset, locked, f"example.{act.value}", old, values["status"])
+    example.refresh_from_db()
+    return example
+
+
+def _record(actor: Actor, dataset: Dataset, example: Example, act: str, old: str, new: str) -> None:
+    record(
+        actor=actor,
+        project=actor.project,
+        act=act,
+        subject=f"dataset {dataset.pk} row {example.row}",
+        data={"from": old, "to": str(new)},
+    )

@@ -8,18 +8,19 @@ from django.utils import timezone
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
-from datasets_app.bulk import delete_in_batches
 from datasets_app.choices import DatasetState, SnapshotState
-from datasets_app.models import Dataset, Example, Finding, Snapshot, Upload
+from datasets_app.models import Dataset, Snapshot, Upload
+from datasets_app.operations.housekeeping import datasets_with, tidy_dataset, tidy_later
 from finetune_engine.errors import UserError
 from work_kit.choices import TERMINAL, StopAction
-from work_kit.files import delete_tree
 from work_kit.operations import request_stop
+
+FEW_ROWS = 2_000  # so many are removed within a request
 
 
 def delete_dataset(*, actor: Actor, dataset: Dataset) -> None:
-    """Remove a dataset's rows, findings, chunks, snapshots and its upload. It disappears at once; the rows follow in
-    short transactions. Trained models keep their own record of the snapshot's hash and counts."""
+    """Remove a dataset's rows, findings, chunks, snapshots and its files. It disappears at once; the rows of a large
+    one are removed by the caretaker. Trained models keep their own record of the snapshot's hash and counts."""
     with transaction.atomic():
         moved = Dataset.objects.filter(pk=dataset.pk, deleted_at=None).update(
             deleted_at=timezone.now(), labels={}, statistics={}, warnings=[], error={}, mapping=None, columns=[]
@@ -38,18 +39,16 @@ def delete_dataset(*, actor: Actor, dataset: Dataset) -> None:
         for job in [dataset.job, *(snapshot.job for snapshot in frozen)]:
             if job is not None and job.state not in TERMINAL:
                 request_stop(actor=actor, job=job, action=StopAction.CANCEL)
-    for model in (Finding, Example):
-        delete_in_batches(model._default_manager.filter(dataset=dataset))
-    for prefix in (f"datasets/{dataset.pk}", *(f"snapshots/{snapshot.pk}" for snapshot in frozen)):
-        _delete_stored(prefix)
-    if not Dataset.objects.filter(upload=dataset.upload, deleted_at=None).exists():
-        _delete_bytes(dataset.upload)
+        tidy_later(dataset=dataset)
+    if dataset.total <= FEW_ROWS:
+        tidy_dataset(dataset=Dataset.objects.get(pk=dataset.pk))
 
 
 def delete_upload(*, actor: Actor, upload: Upload) -> None:
     """Remove an uploaded file. A dataset made from it stays. Raises UserError (409) while it is being checked."""
     with transaction.atomic():
-        if Dataset.objects.filter(upload=upload, state=DatasetState.PROCESSING, deleted_at=None).exists():
+        using = datasets_with(upload).select_related("job")
+        if any(_is_busy(dataset) for dataset in using):
             raise UserError(
                 "file_in_use", "This file is still being checked. Delete it when the check is done.", status=409
             )
@@ -60,13 +59,6 @@ def delete_upload(*, actor: Actor, upload: Upload) -> None:
     default_storage.delete(upload.storage_name)
 
 
-def _delete_bytes(upload: Upload) -> None:
-    Upload.objects.filter(pk=upload.pk).update(deleted_at=timezone.now(), preview=None)
-    default_storage.delete(upload.storage_name)
-
-
-def _delete_stored(prefix: str) -> None:
-    try:
-        delete_tree(prefix)
-    except FileNotFoundError:
-        pass  # nothing was stored yet
+def _is_busy(dataset: Dataset) -> bool:
+    checking = dataset.job is not None and dataset.job.state not in TERMINAL
+    return checking or dataset.state == DatasetState.PROCESSING

@@ -9,13 +9,15 @@ from django.db.models import Max
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
-from datasets_app.choices import DEFAULT_SPLIT, SPLITS, DatasetState, SnapshotState, TaskType
+from datasets_app.choices import DEFAULT_SPLIT, SPLITS, DatasetState, PiiAction, SnapshotState, TaskType
 from datasets_app.models import Dataset, Snapshot
+from datasets_app.queries.policy import all_kinds, pii_policy
 from finetune_engine.errors import UserError
 from work_kit.models import Job
 from work_kit.operations import submit_job
 
 SNAPSHOT_KIND = "datasets.snapshot"
+NEAR_DUPLICATES = "near_duplicates"  # as ``group_by``: what the engine does in any case
 
 
 def create_snapshot(
@@ -26,15 +28,18 @@ def create_snapshot(
     seed: int = 42,
     stratify_by: str | None = "auto",
     group_by: str | None = None,
+    pii: dict[str, str] | None = None,
     idempotency_key: str | None = None,
 ) -> Snapshot:
     """Start freezing the accepted and flagged rows. ``split`` None means 80/10/10; ``stratify_by`` "auto" keeps the
     share of each label equal in all splits of a classification; ``group_by`` names a metadata column whose equal
-    values stay together. The same ``idempotency_key`` returns the first snapshot.
+    values stay together (``near_duplicates`` is always done); ``pii`` (``{kind: mask | reject | keep}``) overrides
+    the project's decisions for this snapshot. The same ``idempotency_key`` returns the first snapshot.
 
     Raises UserError when the dataset is not ready, has no usable row, or the split makes no sense.
     """
     shares = _shares(split)
+    decisions = pii_policy(actor.project) | _decisions(pii)
     if stratify_by == "auto":
         stratify_by = "label" if dataset.task_type == TaskType.CLASSIFICATION else None
     if stratify_by not in {None, "", "label"}:
@@ -42,6 +47,7 @@ def create_snapshot(
     with transaction.atomic():
         dataset = Dataset.objects.select_for_update().get(pk=dataset.pk)
         _check_dataset(dataset)
+        _check_group(dataset, group_by)
         last = Snapshot.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
         snapshot = Snapshot.objects.create(
             project=actor.project,
@@ -52,6 +58,7 @@ def create_snapshot(
             stratify_by=stratify_by or "",
             group_by=(group_by or "")[:200],
             task_type=dataset.task_type,
+            pii=decisions,
             created_by=actor.user,
             created_by_key=actor.api_key,
         )
@@ -72,7 +79,7 @@ def create_snapshot(
             project=actor.project,
             act="snapshot.create",
             subject=f"snapshot {snapshot.pk}",
-            data={"dataset": dataset.pk, "number": snapshot.number, "split": shares, "seed": seed},
+            data={"dataset": dataset.pk, "number": snapshot.number, "split": shares, "seed": seed, "pii": decisions},
         )
     return snapshot
 
@@ -90,6 +97,35 @@ def _check_dataset(dataset: Dataset) -> None:
         raise UserError(
             "no_examples", "This dataset has no usable row. Accept some rows, or upload a mended file, then freeze it."
         )
+
+
+def _check_group(dataset: Dataset, group_by: str | None) -> None:
+    """A column that no row has would keep nothing together, in silence."""
+    known = [*dataset.columns, *((dataset.mapping or {}).get("metadata") or [])]
+    if group_by and group_by != NEAR_DUPLICATES and known and group_by not in known:
+        shown = ", ".join(str(column) for column in known[:12])
+        raise UserError(
+            "unknown_column",
+            f"This dataset has no column {group_by[:60]!r} to keep rows together by. It has: {shown}.",
+            field="group_by",
+        )
+
+
+def _decisions(pii: Any) -> dict[str, str]:
+    """The request's own decisions about personal data, checked."""
+    if pii is None:
+        return {}
+    if not isinstance(pii, dict):
+        raise UserError("bad_pii", 'Decisions about personal data look like {"email": "mask"}.', field="pii")
+    kinds, actions = all_kinds(), PiiAction.values
+    for kind, action in pii.items():
+        if kind not in kinds:
+            raise UserError(
+                "bad_pii", f"There is no kind of personal data {str(kind)[:40]!r}; use {', '.join(kinds)}.", field="pii"
+            )
+        if action not in actions:
+            raise UserError("bad_pii", f"What to do with {kind} is one of {', '.join(actions)}.", field="pii")
+    return {str(kind): str(action) for kind, action in pii.items()}
 
 
 def _shares(split: Any) -> dict[str, float]:
@@ -129,6 +165,7 @@ def finish_snapshot(*, job: Job, manifest: dict[str, Any], storage_prefix: str) 
         labels=manifest.get("labels") or {},
         statistics=manifest.get("statistics") or {},
         leakage=manifest.get("leakage") or {},
+        personal=manifest.get("personal") or {},
         task_type=str(manifest.get("task_type") or "")[:20],
         storage_prefix=storage_prefix,
     )

@@ -4,7 +4,6 @@ from datasets_app.queries.cards import (
     DatasetCard,
     StatusTile,
     dataset_card,
-    dataset_with_key,
     datasets_of,
     finding_kinds,
 )
@@ -20,14 +19,22 @@ from datasets_app.queries.rows import (
     rows_with_code,
 )
 from datasets_app.queries.snapshots import (
+    earlier_snapshots,
     latest_snapshot,
     previous_snapshot,
     ready_snapshots,
     snapshot_card,
-    snapshot_jsonl,
     snapshot_parquet,
     snapshots_of,
     snapshots_of_dataset,
+)
+from datasets_app.queries.sources import (
+    SourceCard,
+    dataset_with_key,
+    failed_check,
+    import_with_key,
+    running_check,
+    source_cards,
 )
 
 __all__ = [
@@ -35,25 +42,30 @@ __all__ = [
     "ExampleRow",
     "RowFilters",
     "RowPage",
+    "SourceCard",
     "StatusTile",
     "dataset_card",
     "dataset_with_key",
     "datasets_of",
+    "earlier_snapshots",
     "example_rows",
+    "failed_check",
     "file_object",
     "finding_kinds",
     "findings_of",
+    "import_with_key",
     "latest_snapshot",
     "neighbours",
     "previous_snapshot",
     "ready_snapshots",
     "rejected_rows",
     "rows_with_code",
+    "running_check",
     "same_upload",
     "snapshot_card",
-    "snapshot_jsonl",
     "snapshot_parquet",
     "snapshots_of",
     "snapshots_of_dataset",
+    "source_cards",
     "uploads_of",
 ]

@@ -15,7 +15,7 @@ from datasets_app.models import Dataset
 from finetune_engine.data.codes import CODES
 from web_kit.wording import number_words
 
-MOST_LABELS = 30
+MOST_REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,6 @@ class FindingKind:
 
 
 @dataclass(frozen=True)
-class LabelShare:
-    """How many rows carry a label. ``share`` is of the largest, for the bar."""
-
-    label: str
-    count: int
-    share: float
-
-
-@dataclass(frozen=True)
 class DatasetCard:
     """A dataset in plain words. Lists are empty until it is ready."""
 
@@ -63,8 +54,6 @@ class DatasetCard:
     task_title: str
     tiles: list[StatusTile]
     findings: list[FindingKind]
-    labels: list[LabelShare]
-    labels_left_out: int
     statistics: dict[str, Any]
     error: dict[str, Any]
     usable: int
@@ -77,8 +66,6 @@ class DatasetCard:
 
 def dataset_card(dataset: Dataset) -> DatasetCard:
     """The dataset for its page. No query of its own when ``upload`` and ``job`` were fetched with it."""
-    labels = sorted(dataset.labels.items(), key=lambda pair: (-pair[1], pair[0]))
-    most = labels[0][1] if labels else 1
     return DatasetCard(
         id=dataset.pk,
         name=dataset.name,
@@ -91,8 +78,6 @@ def dataset_card(dataset: Dataset) -> DatasetCard:
         else dataset.task_type,
         tiles=_tiles(dataset),
         findings=finding_kinds(dataset),
-        labels=[LabelShare(name, n, n / most) for name, n in labels[:MOST_LABELS]],
-        labels_left_out=max(0, len(labels) - MOST_LABELS),
         statistics=dataset.statistics,
         error=dataset.error,
         usable=dataset.usable,
@@ -100,27 +85,33 @@ def dataset_card(dataset: Dataset) -> DatasetCard:
 
 
 def summary_sentence(dataset: Dataset) -> str:
-    """The one sentence a dataset's page is about."""
+    """The sentence a dataset's page is about: how many rows of each status, and why the rejected ones are."""
     if dataset.state == DatasetState.PROCESSING:
         return _("The file is being checked row by row. You can leave this page; the work goes on.")
     if dataset.state == DatasetState.FAILED:
         return str(dataset.error.get("message") or _("This file could not be used."))
     one, many = "%(usable)s of %(total)s row can be trained on", "%(usable)s of %(total)s rows can be trained on"
     numbers = {"usable": number_words(dataset.usable), "total": number_words(dataset.total)}
-    parts = [ngettext(one, many, dataset.total) % numbers]
+    sentence = ngettext(one, many, dataset.total) % numbers
     if dataset.flagged:
-        parts[0] += " " + _("(%(n)s with a warning)") % {"n": number_words(dataset.flagged)}
+        sentence += ": " + _("%(accepted)s accepted and %(flagged)s flagged") % {
+            "accepted": number_words(dataset.accepted),
+            "flagged": number_words(dataset.flagged),
+        }
+    sentences = [sentence + "."]
     if dataset.needs_review:
-        parts.append(
-            ngettext("%(n)s waits for your decision", "%(n)s wait for your decision", dataset.needs_review)
-            % {"n": number_words(dataset.needs_review)}
-        )
+        waiting = ngettext("%(n)s waits for your decision.", "%(n)s wait for your decision.", dataset.needs_review)
+        sentences.append(waiting % {"n": number_words(dataset.needs_review)})
     if dataset.rejected:
-        parts.append(
-            ngettext("%(n)s is left out", "%(n)s are left out", dataset.rejected)
-            % {"n": number_words(dataset.rejected)}
-        )
-    return "; ".join(parts) + "."
+        left_out = ngettext("%(n)s is rejected", "%(n)s are rejected", dataset.rejected)
+        sentences.append(left_out % {"n": number_words(dataset.rejected)} + _why(dataset) + ".")
+    return " ".join(sentences)
+
+
+def _why(dataset: Dataset) -> str:
+    """The most frequent findings that reject a row, in brackets; empty when people rejected them all."""
+    grave = [kind for kind in finding_kinds(dataset) if kind.status == Status.REJECTED][:MOST_REASONS]
+    return f" ({'; '.join(f'{kind.title}: {number_words(kind.count)}' for kind in grave)})" if grave else ""
 
 
 def finding_kinds(dataset: Dataset) -> list[FindingKind]:
@@ -131,13 +122,6 @@ def finding_kinds(dataset: Dataset) -> list[FindingKind]:
         status = CODES[code].status if code in CODES else Status.FLAGGED.value
         kinds.append(FindingKind(code, code_title(code), count, status, STATUS_TONES[status]))
     return sorted(kinds, key=lambda kind: (order[kind.status], -kind.count, kind.code))
-
-
-def dataset_with_key(project: Project, idempotency_key: str | None) -> Dataset | None:
-    """The dataset that a request with this key made before; None when there is none (or no key)."""
-    if not idempotency_key:
-        return None
-    return datasets_of(project).filter(job__idempotency_key=idempotency_key, job__kind="datasets.import").first()
 
 
 def datasets_of(project: Project) -> QuerySet[Dataset]:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts_app.models import Project
-from datasets_app.choices import SPLIT_LABELS, SPLITS, SnapshotState
+from datasets_app.choices import SPLIT_LABELS, SPLITS, PiiAction, SnapshotState
 from datasets_app.models import Dataset, Snapshot
+from datasets_app.queries.policy import kind_title
 from finetune_engine.errors import UserError
 from web_kit.wording import number_words
 from work_kit.files import local_copy
+
+MOST_EARLIER = 20  # snapshots whose test rows are looked for in train
+MOST_LABELS = 100  # lines of the table on the snapshot's page
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,16 @@ class LabelLine:
 
 
 @dataclass(frozen=True)
+class PersonalLine:
+    """What was done about one kind of personal data. ``action`` is mask, reject or keep; ``rows`` is how many rows."""
+
+    title: str
+    action: str
+    words: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class SnapshotCard:
     """A snapshot in plain words."""
 
@@ -47,8 +61,11 @@ class SnapshotCard:
     sentence: str
     parts: list[SplitPart]
     label_lines: list[LabelLine]
+    labels_left_out: int
     leaks: int
     error: dict[str, Any]
+    leakage_lines: list[str]
+    personal_lines: list[PersonalLine]
 
     @property
     def is_ready(self) -> bool:
@@ -71,10 +88,84 @@ def snapshot_card(snapshot: Snapshot) -> SnapshotCard:
     ]
     names = sorted({label for part in parts for label in part.labels})
     lines = [LabelLine(n, [p.labels.get(n, 0) for p in parts], sum(p.labels.get(n, 0) for p in parts)) for n in names]
-    leaks = sum(int(n) for n in snapshot.leakage.values() if isinstance(n, int))
+    leaks = leaked_rows(snapshot)
     return SnapshotCard(
-        snapshot, _sentence(snapshot, parts, leaks), parts, sorted(lines, key=lambda x: -x.total), leaks, snapshot.error
+        snapshot=snapshot,
+        sentence=_sentence(snapshot, parts, leaks),
+        parts=parts,
+        label_lines=sorted(lines, key=lambda line: -line.total)[:MOST_LABELS],
+        labels_left_out=max(0, len(lines) - MOST_LABELS),
+        leaks=leaks,
+        error=snapshot.error,
+        leakage_lines=leakage_lines(snapshot),
+        personal_lines=personal_lines(snapshot),
     )
+
+
+# Older snapshots say "exact" and "near".
+_LEAKS = (("exact_across_splits", "exact"), ("near_across_splits", "near"), ("earlier_test_in_train",))
+_SEEN_BEFORE = "earlier_train_in_test"
+
+
+def leaked_rows(snapshot: Snapshot) -> int:
+    """How many rows are, or almost are, in two splits, or were test rows of an earlier snapshot and are trained on."""
+    return sum(_leak(snapshot, names) or 0 for names in _LEAKS)
+
+
+def leakage_lines(snapshot: Snapshot) -> list[str]:
+    """What was looked for between the splits and with earlier snapshots, and what was found, in words."""
+    if snapshot.state != SnapshotState.READY:
+        return []
+    found = [(names[0], _leak(snapshot, names)) for names in (*_LEAKS, (_SEEN_BEFORE,))]
+    return [_leak_words(name, count) for name, count in found if count is not None]
+
+
+def _leak(snapshot: Snapshot, names: Sequence[str]) -> int | None:
+    return next((int(snapshot.leakage[name] or 0) for name in names if name in snapshot.leakage), None)
+
+
+def _leak_words(name: str, count: int) -> str:
+    sentences = {
+        "exact_across_splits": ngettext(
+            "%(n)s row outside train has the same input as a row in train.",
+            "%(n)s rows outside train have the same input as a row in train.",
+            count,
+        ),
+        "near_across_splits": ngettext(
+            "%(n)s row outside train is nearly the same as a row in train.",
+            "%(n)s rows outside train are nearly the same as a row in train.",
+            count,
+        ),
+        "earlier_test_in_train": ngettext(
+            "%(n)s row in train was a test row of an earlier snapshot.",
+            "%(n)s rows in train were test rows of an earlier snapshot.",
+            count,
+        ),
+        _SEEN_BEFORE: ngettext(
+            "%(n)s test row was a train row of an earlier snapshot: models trained on that one have seen it.",
+            "%(n)s test rows were train rows of an earlier snapshot: models trained on that one have seen them.",
+            count,
+        ),
+    }
+    return sentences[name] % {"n": number_words(count) if count else _("No")}
+
+
+def personal_lines(snapshot: Snapshot) -> list[PersonalLine]:
+    """What was masked, left out or kept, the most frequent first; empty when no row held personal data."""
+    lines = [
+        PersonalLine(kind_title(kind), action, str(_DONE[action]), int(rows))
+        for done, action in (("masked", "mask"), ("rejected", "reject"), ("kept", "keep"))
+        for kind, rows in ((snapshot.personal or {}).get(done) or {}).items()
+        if int(rows)
+    ]
+    return sorted(lines, key=lambda line: -line.rows)
+
+
+_DONE: dict[str, object] = {
+    PiiAction.MASK: gettext_lazy("replaced by a placeholder such as [EMAIL_1]"),
+    PiiAction.REJECT: gettext_lazy("these rows were left out"),
+    PiiAction.KEEP: gettext_lazy("kept as it is"),
+}
 
 
 def _sentence(snapshot: Snapshot, parts: list[SplitPart], leaks: int) -> str:
@@ -127,6 +218,12 @@ def previous_snapshot(snapshot: Snapshot) -> Snapshot | None:
     )
 
 
+def earlier_snapshots(snapshot: Snapshot) -> list[Snapshot]:
+    """The ready snapshots of the same dataset before this one, newest first: their test rows must not be trained on."""
+    before = Snapshot.objects.filter(dataset=snapshot.dataset_id, state=SnapshotState.READY, number__lt=snapshot.number)
+    return list(before.select_related("dataset").order_by("-number")[:MOST_EARLIER])
+
+
 def snapshot_parquet(snapshot: Snapshot) -> Path:
     """The snapshot's Parquet file on this machine. Raises UserError when it is not ready or was deleted."""
     if snapshot.state != SnapshotState.READY:
@@ -136,24 +233,3 @@ def snapshot_parquet(snapshot: Snapshot) -> Path:
             status=409,
         )
     return local_copy(snapshot.storage_prefix) / "snapshot.parquet"
-
-
-def snapshot_jsonl(snapshot: Snapshot, split: str = "") -> Iterator[bytes]:
-    """The snapshot as JSON lines (``messages``, ``label``, ``split``, ``metadata``), all splits or one."""
-    import pyarrow.parquet as pq
-
-    columns = ["row", "split", "messages", "label", "metadata"]
-    with pq.ParquetFile(snapshot_parquet(snapshot)) as file:
-        for batch in file.iter_batches(1_000, columns=columns, use_threads=False):
-            lines = [_json_line(record) for record in batch.to_pylist() if split in {"", record["split"]}]
-            if lines:
-                yield "".join(lines).encode("utf-8", "surrogatepass")
-
-
-def _json_line(record: dict[str, Any]) -> str:
-    line: dict[str, Any] = {"messages": json.loads(record["messages"]), "split": record["split"], "row": record["row"]}
-    if record["label"] is not None:
-        line["label"] = record["label"]
-    if metadata := json.loads(record["metadata"] or "{}"):
-        line["metadata"] = metadata
-    return json.dumps(line, ensure_ascii=False) + "\n"

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
 from datasets_app import operations, queries
-from datasets_app.choices import DatasetState, TaskType
-from datasets_app.forms import SnapshotForm
-from datasets_app.models import Dataset
+from datasets_app.choices import DatasetState
+from datasets_app.models import Dataset, Snapshot
+from datasets_app.queries.plots import dataset_plots
 from datasets_app.views.live import live_job, stream, waiting_sentence
-from finetune_engine.errors import UserError
-from web_kit.ids import new_id
+from web_kit.wording import number_words
 from work_kit.operations import request_stop
 
-FIRST_ROWS = 10
+FIRST_ROWS = 5
+SHOWN_SOURCES = 6
+
+
+@dataclass(frozen=True)
+class NextAct:
+    """The one thing to do next on this page."""
+
+    words: str
+    url: str
+    icon: str
 
 
 def dataset_of(actor: Actor, dataset_id: str) -> Dataset:
@@ -28,9 +41,10 @@ def dataset_of(actor: Actor, dataset_id: str) -> Dataset:
     return fetch(actor, queries.datasets_of(actor.project), pk=dataset_id)
 
 
-def _page(
-    request: HttpRequest, actor: Actor, dataset: Dataset, form: SnapshotForm | None = None, status: int = 200
-) -> HttpResponse:
+@project_page({"GET": Act.VIEW})
+def detail(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
+    """The dataset's page."""
+    dataset = dataset_of(actor, dataset_id)
     context = {
         "actor": actor,
         "dataset": dataset,
@@ -40,33 +54,54 @@ def _page(
         "may_delete": actor.may(Act.OWN),
     }
     if dataset.state == DatasetState.READY:
-        context |= {
-            "rows": queries.example_rows(dataset, limit=FIRST_ROWS),
-            "filters": queries.RowFilters(),
-            "snapshots": list(queries.snapshots_of_dataset(dataset)[:20]),
-            "form": form or snapshot_form(dataset),
-        }
-    elif dataset.state == DatasetState.PROCESSING and dataset.job is not None:
+        context |= _ready_context(actor, dataset)
+    if (check := queries.running_check(dataset)) is not None:
         here = reverse("datasets:detail", args=[actor.project.slug, dataset.pk])
         events_url = reverse("datasets:events", args=[actor.project.slug, dataset.pk])
-        context["live"] = live_job(dataset.job, events_url=events_url, result_url=here)
-        context["waiting"] = waiting_sentence(dataset.job)
-    return render(request, "datasets_app/detail.html", context, status=status)
+        context["live"] = live_job(check, events_url=events_url, result_url=here)
+        context["waiting"] = waiting_sentence(check)
+    return render(request, "datasets_app/detail.html", context)
 
 
-def snapshot_form(dataset: Dataset, data: object = None) -> SnapshotForm:
-    """The form that freezes this dataset."""
-    mapping = dataset.mapping or {}
-    grouped = mapping.get("group")
-    names = [grouped] if grouped else [c for c in dataset.columns if c in (mapping.get("metadata") or [])]
-    has_labels = dataset.task_type == TaskType.CLASSIFICATION
-    return SnapshotForm(data, columns=names, has_labels=has_labels, initial={"idempotency_key": new_id()})  # type: ignore[arg-type]
+def _ready_context(actor: Actor, dataset: Dataset) -> dict[str, Any]:
+    """What the page shows of checked rows: counters and figures of the job, and the first few rows."""
+    newest = queries.latest_snapshot(dataset)
+    sources = [card for card in queries.source_cards(dataset) if card.state != "removed"]
+    return {
+        "rows": queries.example_rows(dataset, limit=FIRST_ROWS),
+        "plots": dataset_plots(dataset),
+        "sources": sources[:SHOWN_SOURCES],
+        "more_sources": max(0, len(sources) - SHOWN_SOURCES),
+        "newest": newest,
+        "next_act": _next_act(actor, dataset, newest),
+        "failed_check": queries.failed_check(dataset),
+    }
 
 
-@project_page({"GET": Act.VIEW})
-def detail(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
-    """The dataset's page."""
-    return _page(request, actor, dataset_of(actor, dataset_id))
+def _next_act(actor: Actor, dataset: Dataset, newest: Snapshot | None) -> NextAct | None:
+    """Decide what waits, then freeze, then train; None for somebody who may do none of them."""
+    here = [actor.project.slug, dataset.pk]
+    if dataset.needs_review and actor.may(Act.REVIEW):
+        words = ngettext("Decide on %(n)s row", "Decide on %(n)s rows", dataset.needs_review)
+        return NextAct(words % {"n": number_words(dataset.needs_review)}, _review_url(here), "eye")
+    if not actor.may(Act.TRAIN) or not dataset.usable:
+        return None
+    if newest is None:
+        return NextAct(_("Freeze a snapshot"), reverse("datasets:freeze", args=here), "snowflake")
+    try:
+        url = reverse("jobs:new", args=[actor.project.slug])
+    except NoReverseMatch:
+        return None
+    return NextAct(
+        _("Train a model on snapshot %(n)s") % {"n": newest.number}, f"{url}?snapshot={newest.pk}", "activity"
+    )
+
+
+def _review_url(here: list[str]) -> str:
+    try:
+        return reverse("datasets:review", args=here)
+    except NoReverseMatch:
+        return reverse("datasets:examples", args=here) + "?status=needs_review"
 
 
 @project_page({"GET": Act.VIEW})
@@ -83,29 +118,6 @@ def stop(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
     if dataset.job is not None:
         request_stop(actor=actor, job=dataset.job, action="cancel")
     return redirect("datasets:detail", actor.project.slug, dataset.pk)
-
-
-@project_page({"POST": Act.TRAIN})
-def freeze(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
-    """Freeze a snapshot."""
-    dataset = dataset_of(actor, dataset_id)
-    form = snapshot_form(dataset, request.POST)
-    if not form.is_valid():
-        return _page(request, actor, dataset, form, status=422)
-    try:
-        snapshot = operations.create_snapshot(
-            actor=actor,
-            dataset=dataset,
-            split=form.split,
-            seed=form.cleaned_data["seed"],
-            stratify_by="label" if form.cleaned_data.get("stratify") else None,
-            group_by=form.cleaned_data.get("group_by") or None,
-            idempotency_key=form.cleaned_data["idempotency_key"] or None,
-        )
-    except UserError as error:
-        form.add_user_error(error)
-        return _page(request, actor, dataset, form, status=error.status)
-    return redirect("datasets:snapshot", actor.project.slug, dataset.pk, snapshot.number)
 
 
 @project_page({"POST": Act.OWN})

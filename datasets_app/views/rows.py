@@ -20,17 +20,21 @@ from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from datasets_app import operations, queries
 from datasets_app.choices import SPLITS, DatasetState, Status, TaskType, code_title
-from datasets_app.models import Dataset, Example
-from datasets_app.queries.rows import ExampleRow, RowFilters, full_rows, visible
+from datasets_app.models import BulkAct, Dataset, Example
+from datasets_app.queries.review import recent_bulk_acts
+from datasets_app.queries.rows import WIDE_WINDOW, ExampleRow, RowFilters, full_rows, visible
 from datasets_app.streaming import attachment
 from datasets_app.views.detail import dataset_of
 from finetune_engine.errors import UserError
+from web_kit.htmx import is_htmx
+
+FILTERS = ("status", "code", "split", "q", "label", "assigned")
+BULK_SECONDS = 8.0  # so long a page may work on many rows; then it shows how far it is and goes on
 
 
 def filters_of(request: HttpRequest) -> RowFilters:
     """The filters in the address. Raises UserError for a status or split that does not exist."""
-    get = request.GET.get
-    return RowFilters.checked(status=get("status", ""), code=get("code", ""), split=get("split", ""), q=get("q", ""))
+    return RowFilters.checked(**{name: request.GET.get(name, "") for name in FILTERS})
 
 
 def filter_query(filters: RowFilters) -> str:
@@ -54,7 +58,9 @@ def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpRespons
     """The rows, filtered."""
     dataset = _ready(actor, dataset_id)
     filters = filters_of(request)
-    rows = queries.example_rows(dataset, _number(request.GET.get("after")), filters)
+    goes_on = is_htmx(request) and bool(request.GET.get("after"))
+    window = WIDE_WINDOW if goes_on else None
+    rows = queries.example_rows(dataset, _number(request.GET.get("after")), filters, window=window)
     card = queries.dataset_card(dataset)
     context = {
         "actor": actor,
@@ -66,10 +72,21 @@ def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpRespons
         "after": _number(request.GET.get("after")),
         "code_title": code_title(filters.code) if filters.code else "",
         "may_review": actor.may(Act.REVIEW),
+        "labels": sorted(dataset.labels)[:200],
+        "bulk_acts": recent_bulk_acts(dataset) if actor.may(Act.REVIEW) else [],
+        "how_many": _how_many(dataset, filters),
         "has_splits": bool((dataset.mapping or {}).get("split")),
         "splits": SPLITS,
     }
-    return render(request, "datasets_app/examples.html", context)
+    template = "datasets_app/examples.html#found" if goes_on else "datasets_app/examples.html"
+    return render(request, template, context)
+
+
+def _how_many(dataset: Dataset, filters: RowFilters) -> int | None:
+    """How many rows a filter leaves, where a counter knows; None where only counting would tell."""
+    if list(filters.as_dict()) == ["status"]:
+        return int(getattr(dataset, filters.status))
+    return None
 
 
 def _row(dataset: Dataset, number: int) -> ExampleRow:
@@ -140,20 +157,61 @@ def _example_page(
 def findings(request: HttpRequest, actor: Actor, dataset_id: str, code: str) -> HttpResponse:
     """Accept or reject all undecided rows with one finding."""
     dataset = _ready(actor, dataset_id)
-    moved = operations.decide_finding(
-        actor=actor, dataset=dataset, code=code, action=request.POST.get("action", ""), status=_status(request)
+    status = request.POST.get("status", "")
+    filters = RowFilters.checked(code=code, status=status if status in Status.values else "")
+    return _decide_many(request, actor, dataset, filters)
+
+
+@project_page({"POST": Act.REVIEW})
+def bulk(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
+    """Accept or reject (``action``) all undecided rows of the filters, which come as fields."""
+    dataset = _ready(actor, dataset_id)
+    filters = RowFilters.checked(**{name: request.POST.get(name, "") for name in FILTERS})
+    return _decide_many(request, actor, dataset, filters)
+
+
+@project_page({"POST": Act.REVIEW})
+def bulk_act(request: HttpRequest, actor: Actor, dataset_id: str, bulk_id: int) -> HttpResponse:
+    """Go on with an act on many rows (``action=continue``), or take it back (``undo``)."""
+    dataset = _ready(actor, dataset_id)
+    act = BulkAct.objects.filter(dataset=dataset, pk=bulk_id).first()
+    if act is None:
+        raise UserError("no_such_act", _("There is no such act on many rows."), status=404)
+    if request.POST.get("action") != "undo":
+        return _decide_many(request, actor, dataset, RowFilters.checked(**act.filters), act)
+    back = operations.undo_bulk(actor=actor, bulk=act, seconds=BULK_SECONDS)
+    text = ngettext("%(n)s row is as it was before.", "%(n)s rows are as they were before.", back) % {"n": back}
+    if act.undone_at is None:
+        text += " " + _("There are more: undo once more to go on.")
+    elif act.rows:
+        one = "%(n)s row stays as it is, because somebody has decided on it since."
+        many = "%(n)s rows stay as they are, because somebody has decided on them since."
+        text += " " + ngettext(one, many, act.rows) % {"n": act.rows}
+    messages.success(request, text)
+    return _to_rows(actor, dataset, RowFilters.checked(**act.filters))
+
+
+def _decide_many(
+    request: HttpRequest, actor: Actor, dataset: Dataset, filters: RowFilters, act: BulkAct | None = None
+) -> HttpResponse:
+    action = act.action if act else request.POST.get("action", "")
+    act = operations.decide_rows(
+        actor=actor, dataset=dataset, filters=filters, action=action, seconds=BULK_SECONDS, bulk=act
     )
-    if moved:
-        messages.success(request, ngettext("%(n)s row changed.", "%(n)s rows changed.", moved) % {"n": moved})
+    if act.reached_row is not None:
+        text = _("%(n)s rows changed so far. There are more: press “Go on”.") % {"n": act.rows}
+        messages.info(request, text)
+    elif act.rows:
+        messages.success(request, ngettext("%(n)s row changed.", "%(n)s rows changed.", act.rows) % {"n": act.rows})
     else:
         messages.info(request, _("No row changed: each is decided already, or has nothing that could be accepted."))
+    return _to_rows(actor, dataset, filters)
+
+
+def _to_rows(actor: Actor, dataset: Dataset, filters: RowFilters) -> HttpResponse:
     url = reverse("datasets:examples", args=[actor.project.slug, dataset.pk])
-    return redirect(f"{url}?{urlencode({'code': code})}")
-
-
-def _status(request: HttpRequest) -> str:
-    status = request.POST.get("status", "")
-    return status if status in Status.values else ""
+    query = filter_query(filters)
+    return redirect(f"{url}?{query}" if query else url)
 
 
 @project_page({"GET": Act.VIEW})

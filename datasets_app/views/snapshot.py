@@ -12,12 +12,13 @@ from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from datasets_app import queries
 from datasets_app.choices import SPLITS, SnapshotState
+from datasets_app.exports import export_file, exports_of
 from datasets_app.models import Snapshot
+from datasets_app.queries.plots import snapshot_plots
 from datasets_app.queries.snapshots import snapshot_card
-from datasets_app.streaming import attachment, stored_parts
+from datasets_app.streaming import attachment
 from datasets_app.views.detail import dataset_of
 from datasets_app.views.live import live_job, stream, waiting_sentence
-from finetune_engine.errors import UserError
 from work_kit.operations import request_stop
 
 
@@ -42,7 +43,13 @@ def detail(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> 
         "may_train": actor.may(Act.TRAIN),
         "splits": SPLITS,
     }
-    if snapshot.state == SnapshotState.PROCESSING and snapshot.job is not None:
+    if snapshot.state == SnapshotState.READY:
+        context |= {
+            "plots": snapshot_plots(snapshot),
+            "exports": exports_of(snapshot),
+            "previous": queries.previous_snapshot(snapshot),
+        }
+    elif snapshot.state == SnapshotState.PROCESSING and snapshot.job is not None:
         address = [actor.project.slug, dataset_id, number]
         context["live"] = live_job(
             snapshot.job,
@@ -71,30 +78,23 @@ def stop(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> Ht
 
 @project_page({"GET": Act.VIEW})
 def download(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> HttpResponseBase:
-    """The snapshot as JSON lines, all of it or one ``?split=``."""
+    """The snapshot in a ``?format=``, all of it or one ``?split=``."""
     snapshot = snapshot_of(actor, dataset_id, number)
-    return download_response(request, actor, snapshot, request.GET.get("split", ""), "jsonl")
+    return download_response(
+        request, actor, snapshot, split=request.GET.get("split", ""), format=request.GET.get("format", "")
+    )
 
 
 def download_response(
-    request: HttpRequest, actor: Actor, snapshot: Snapshot, split: str, format: str
+    request: HttpRequest, actor: Actor, snapshot: Snapshot, *, split: str, format: str
 ) -> HttpResponseBase:
-    """The file as an attachment, with an audit entry. ``format`` is ``jsonl`` or ``parquet``."""
-    if split and split not in SPLITS:
-        raise UserError("unknown_split", f"A split is one of {', '.join(SPLITS)}.", field="split")
-    if format not in {"jsonl", "parquet"}:
-        raise UserError("unknown_format", "A snapshot can be had as 'jsonl' or 'parquet'.", field="format")
-    queries.snapshot_parquet(snapshot)  # before the first byte, so that a missing one is an honest error
+    """The file as an attachment, with an audit entry. Raises UserError before the first byte."""
+    file = export_file(snapshot, format, split)
     record(
         actor=actor,
         project=actor.project,
         act="snapshot.download",
         subject=f"snapshot {snapshot.pk}",
-        data={"split": split, "format": format},
+        data={"split": split, "format": format or "jsonl"},
     )
-    name = f"snapshot-{snapshot.number}{f'-{split}' if split else ''}.{format}"
-    if format == "parquet":
-        parts, content_type = stored_parts(snapshot.storage_name), "application/vnd.apache.parquet"
-    else:
-        parts, content_type = queries.snapshot_jsonl(snapshot, split), "application/jsonl"
-    return attachment(request, parts, name=name, content_type=content_type)
+    return attachment(request, file.parts, name=file.name, content_type=file.content_type)

@@ -1,4 +1,4 @@
-"""From a file on somebody's disk to an import: upload, look, import."""
+"""From a file on somebody's disk, or on the web, to an import: upload, look, import."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from django.urls import reverse
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
-from datasets_app import operations
-from datasets_app.forms import ImportForm, UploadForm, guessed_values
-from datasets_app.models import Upload
+from datasets_app import operations, queries
+from datasets_app.forms import AddressForm, AppendForm, ImportForm, ReadingForm, UploadForm, guessed_values
+from datasets_app.models import Dataset, Upload
+from datasets_app.operations.import_settings import import_settings, remembered_options
 from datasets_app.operations.uploads import check_size
+from datasets_app.queries.arriving import arriving_files
 from datasets_app.sniffing import FirstLook, first_look
 from finetune_engine.errors import UserError
 from web_kit.errors import error_body
+from web_kit.htmx import is_htmx
 from web_kit.ids import new_id
 
 CSV_EXAMPLE = """text,label
@@ -41,7 +44,7 @@ def upload(request: HttpRequest, actor: Actor) -> HttpResponse:
         if form.is_valid():
             file = form.cleaned_data["file"]
             stored = operations.store_upload(actor=actor, file=file, name=file.name)
-            return _gone_to(request, reverse("datasets:preview", args=[actor.project.slug, stored.pk]))
+            return _gone_to(request, _preview_url(request, actor, stored))
     except UserError as error:
         if _wants_json(request):
             body = error_body(error.status, error.sentence, code=error.code, param=error.field)
@@ -54,6 +57,20 @@ def upload(request: HttpRequest, actor: Actor) -> HttpResponse:
     return _upload_page(request, actor, form, status=422)
 
 
+@project_page({"POST": Act.TRAIN})
+def from_address(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """Fetch a file from the web and go on to its preview."""
+    form = AddressForm(request.POST)
+    if form.is_valid():
+        try:
+            stored = operations.fetch_upload(actor=actor, url=form.cleaned_data["url"])
+            return redirect(_preview_url(request, actor, stored))
+        except UserError as error:
+            form.add_user_error(error)
+            return _upload_page(request, actor, UploadForm(), status=error.status, address=form)
+    return _upload_page(request, actor, UploadForm(), status=422, address=form)
+
+
 def _wants_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
 
@@ -62,10 +79,27 @@ def _gone_to(request: HttpRequest, url: str) -> HttpResponse:
     return JsonResponse({"url": url}, status=201) if _wants_json(request) else redirect(url)
 
 
-def _upload_page(request: HttpRequest, actor: Actor, form: UploadForm, status: int = 200) -> HttpResponse:
+def _preview_url(request: HttpRequest, actor: Actor, stored: Upload) -> str:
+    url = reverse("datasets:preview", args=[actor.project.slug, stored.pk])
+    into = _into(request, actor)
+    return f"{url}?into={into.pk}" if into else url
+
+
+def _into(request: HttpRequest, actor: Actor) -> Dataset | None:
+    """The dataset that the file shall be added to; None for a new one. Raises Http404."""
+    key = request.GET.get("into", "")
+    return fetch(actor, queries.datasets_of(actor.project), pk=key) if key else None
+
+
+def _upload_page(
+    request: HttpRequest, actor: Actor, form: UploadForm, status: int = 200, address: AddressForm | None = None
+) -> HttpResponse:
     context = {
         "actor": actor,
         "form": form,
+        "address_form": address or AddressForm(),
+        "into": _into(request, actor),
+        "arriving": arriving_files(actor),
         "max_bytes": settings.MAX_UPLOAD_BYTES,
         "csv_example": CSV_EXAMPLE,
         "jsonl_example": JSONL_EXAMPLE,
@@ -76,38 +110,81 @@ def _upload_page(request: HttpRequest, actor: Actor, form: UploadForm, status: i
 @project_page({"GET": Act.TRAIN, "POST": Act.TRAIN})
 def preview(request: HttpRequest, actor: Actor, upload_id: str) -> HttpResponse:
     """What the file seems to be, with its first rows as the model will see them; POST imports it, or with
-    ``look=1`` only looks again with other settings."""
+    ``look=1`` only looks again with other settings. With ``?into=`` the rows are added to that dataset."""
     stored = fetch(actor, Upload, pk=upload_id, deleted_at=None)
-    look = first_look(stored, {})
+    page = _Preview(request, actor, stored, _into(request, actor))
     if request.method != "POST":
-        form = ImportForm(initial=guessed_values(look, stored.name) | {"idempotency_key": new_id()}, look=look)
-        return _preview_page(request, actor, stored, look, form)
-    form = ImportForm(request.POST, look=look)
+        return page.first()
+    form = page.form(request.POST)
     if not form.is_valid():
-        return _preview_page(request, actor, stored, look, form, status=422)
-    options: dict[str, Any] = {
-        "format": form.cleaned_data["format"] or "auto",
-        "mapping": form.mapping,
-        "task_type": form.cleaned_data["task_type"] or "auto",
-    }
+        return page.shown(page.look, form, status=422)
+    options = form.reading | {"task_type": form.cleaned_data.get("task_type") or "auto"}
     if "look" in request.POST:
-        return _preview_page(request, actor, stored, first_look(stored, options), form)
+        return page.shown(page.looked(options), form)
     try:
-        dataset = operations.create_dataset(
-            actor=actor,
-            upload=stored,
-            name=form.cleaned_data["name"],
-            idempotency_key=form.cleaned_data["idempotency_key"] or None,
-            **options,
-        )
+        return page.imported(form, options)
     except UserError as error:
         form.add_user_error(error)
-        return _preview_page(request, actor, stored, look, form, status=error.status)
-    return redirect("datasets:detail", actor.project.slug, dataset.pk)
+        return page.shown(page.look, form, status=error.status)
 
 
-def _preview_page(
-    request: HttpRequest, actor: Actor, stored: Upload, look: FirstLook, form: ImportForm, status: int = 200
-) -> HttpResponse:
-    context = {"actor": actor, "upload": stored, "look": look, "form": form, "is_table": bool(look.columns)}
-    return render(request, "datasets_app/preview.html", context, status=status)
+class _Preview:
+    """The preview page of one upload: the automatic look, and what follows from it."""
+
+    def __init__(self, request: HttpRequest, actor: Actor, stored: Upload, into: Dataset | None) -> None:
+        self.request, self.actor, self.stored, self.into = request, actor, stored, into
+        self.cleaning = import_settings(actor.project, {})
+        self.look = first_look(stored, self.cleaning)
+
+    def form(self, data: Any = None, **kwargs: Any) -> ReadingForm:
+        """The form for a new dataset, or for one more file of a dataset."""
+        return (AppendForm if self.into else ImportForm)(data, look=self.look, **kwargs)
+
+    def looked(self, options: dict[str, Any]) -> FirstLook:
+        """The look with these settings."""
+        return first_look(self.stored, {**self.cleaning, **options})
+
+    def first(self) -> HttpResponse:
+        """The page before anything was chosen; an earlier file's choice counts for one with the same columns."""
+        chosen = remembered_options(self.actor.project, self.look.columns)
+        values = guessed_values(self.look, self.stored.name, chosen)
+        look = self.looked(chosen) if chosen else self.look
+        return self.shown(look, self.form(initial=values | {"idempotency_key": new_id()}), remembered=bool(chosen))
+
+    def imported(self, form: ReadingForm, options: dict[str, Any]) -> HttpResponse:
+        """Begin the import and go to its page."""
+        key = form.cleaned_data["idempotency_key"] or None
+        if self.into is None:
+            dataset = operations.create_dataset(
+                actor=self.actor,
+                upload=self.stored,
+                name=form.cleaned_data["name"],
+                columns=self.look.columns,
+                idempotency_key=key,
+                **options,
+            )
+            return redirect("datasets:detail", self.actor.project.slug, dataset.pk)
+        operations.append_file(
+            actor=self.actor,
+            dataset=self.into,
+            upload=self.stored,
+            columns=self.look.columns,
+            idempotency_key=key,
+            **form.reading,
+        )
+        return redirect("datasets:sources", self.actor.project.slug, self.into.pk)
+
+    def shown(self, look: FirstLook, form: ReadingForm, status: int = 200, remembered: bool = False) -> HttpResponse:
+        """The page, or for htmx only the part that follows the choices."""
+        context = {
+            "actor": self.actor,
+            "upload": self.stored,
+            "into": self.into,
+            "look": look,
+            "form": form,
+            "is_table": bool(self.look.columns),
+            "was_remembered": remembered,
+            "is_fragment": is_htmx(self.request),
+        }
+        template = "datasets_app/preview.html" + ("#look" if is_htmx(self.request) else "")
+        return render(self.request, template, context, status=status)

@@ -13,7 +13,10 @@ from finetune_engine.data.stored_batches import FINDING_SCHEMA
 
 CHUNK_ROWS = 50_000
 GROUP_ROWS = 1_000
+# Fast to write: a text stands in several columns, and a slower packing costs more than all the checks together.
+PACKING = "snappy"
 
+# ``messages`` and ``original`` may be null: ``stored_once.filled`` gives them back.
 EXAMPLE_SCHEMA = pa.schema(
     [
         ("row", pa.int64()),
@@ -30,8 +33,22 @@ EXAMPLE_SCHEMA = pa.schema(
         ("content_hash", pa.string()),
         ("prompt_words", pa.int32()),
         ("answer_words", pa.int32()),
+        ("source", pa.int32()),
+        ("source_row", pa.int64()),
+        ("rejected", pa.string()),
+        ("desirable", pa.bool_()),
+        ("group", pa.string()),
+        ("cluster", pa.int64()),
+        ("cleaned", pa.list_(pa.string())),
+        ("tokens", pa.int32()),
+        ("original_form", pa.string()),
     ]
 )
+# Texts that hardly repeat gain nothing from a dictionary.
+_REPEATING = [
+    "label", "metadata", "split", "status", "codes.list.element", "source", "group", "cleaned.list.element",
+    "original_form",
+]
 _ARROW: dict[type[pl.DataType], pa.DataType] = {pl.Int64: pa.int64(), pl.Int32: pa.int32(), pl.String: pa.string()}
 _FINDINGS = pa.schema([(name, _ARROW[kind]) for name, kind in FINDING_SCHEMA.items()])
 
@@ -45,7 +62,7 @@ class ChunkWriter:
         self._in_chunk = 0
         self.names: list[str] = []
         self.findings = 0
-        self._findings = pq.ParquetWriter(folder / "findings.parquet", _FINDINGS, compression="zstd")
+        self._findings = pq.ParquetWriter(folder / "findings.parquet", _FINDINGS, compression=PACKING)
 
     def __enter__(self) -> ChunkWriter:
         return self
@@ -65,14 +82,12 @@ class ChunkWriter:
                 self._next_chunk()
             assert self._writer is not None
             part = examples.slice(at, CHUNK_ROWS - self._in_chunk)
-            self._writer.write_table(
-                part.select(EXAMPLE_SCHEMA.names).to_arrow().cast(EXAMPLE_SCHEMA), row_group_size=GROUP_ROWS
-            )
+            self._writer.write_table(as_arrow(part.select(EXAMPLE_SCHEMA.names), EXAMPLE_SCHEMA), GROUP_ROWS)
             self._in_chunk += part.height
             at += part.height
         if findings.height:
             self.findings += findings.height
-            self._findings.write_table(findings.select(_FINDINGS.names).to_arrow().cast(_FINDINGS))
+            self._findings.write_table(as_arrow(findings.select(_FINDINGS.names), _FINDINGS))
 
     def _next_chunk(self) -> None:
         if self._writer is not None:
@@ -80,4 +95,15 @@ class ChunkWriter:
         name = f"examples-{len(self.names):05d}.parquet"
         self.names.append(name)
         self._in_chunk = 0
-        self._writer = pq.ParquetWriter(self._folder / name, EXAMPLE_SCHEMA, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            self._folder / name,
+            EXAMPLE_SCHEMA,
+            compression=PACKING,
+            use_dictionary=_REPEATING,
+            write_statistics=["row"],
+        )
+
+
+def as_arrow(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
+    """The frame as an Arrow table of ``schema``. Texts go the way that copies once (not through string views)."""
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)

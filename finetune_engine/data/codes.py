@@ -61,15 +61,21 @@ _TABLE: tuple[Code, ...] = (
     Code("prompt_too_short", "flagged", "A very short input"),
     Code("completion_too_short", "flagged", "A very short answer"),
     Code("prompt_truncated", "flagged", "A long input that was cut"),
-    Code("too_long", "flagged", "Longer than most models read"),
+    Code("too_long", "flagged", "Longer than the model reads"),
     Code("special_token_text", "flagged", "Text that looks like a model's control mark"),
     Code("repetition", "needs_review", "The same words over and over"),
     Code("pii", "flagged", "Personal or secret data"),
+    Code("chosen_equals_rejected", "rejected", "The better and the worse answer are the same"),
     # The row beside the others.
     Code("duplicate_exact", "rejected", "The same example again"),
     Code("duplicate_near", "needs_review", "Almost the same example again"),
     Code("contradiction", "needs_review", "The same input with another answer"),
     Code("label_variants", "needs_review", "A rare spelling of a label"),
+    Code("language_mismatch", "flagged", "Another language than the rest"),
+    Code("inconsistent_format", "flagged", "An answer in another form than the rest"),
+    # The set, and its parts.
+    Code("class_imbalance", "accepted", "A label with far fewer rows than another"),
+    Code("split_leak", "flagged", "The same or almost the same example in two splits"),
 )
 
 CODES: dict[str, Code] = {code.name: code for code in _TABLE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
 
 def add_arguments(subparsers: _SubParsers) -> None:
     """Add both commands to a parser of ``python -m finetune_engine``."""
-    prepare = subparsers.add_parser("prepare", help="check a file of examples and write them in canonical form")
-    prepare.add_argument("file", type=Path, help="JSON lines, a JSON list, CSV or TSV; each also gzipped")
+    prepare = subparsers.add_parser("prepare", help="check files of examples and write them in canonical form")
+    kinds = "JSON lines, JSON, CSV, TSV, Excel or Parquet; each also gzipped"
+    prepare.add_argument("files", metavar="file", type=Path, nargs="+", help=kinds)
     prepare.add_argument("--out", type=Path, required=True, help="folder for the results")
     prepare.add_argument("--options", type=Path, help="JSON file with the choices for this import")
+    prepare.add_argument("--report", action="store_true", help="print a summary to read instead of events")
     prepare.set_defaults(func=prepare_command)
     snapshot = subparsers.add_parser("snapshot", help="freeze checked examples into train, validation and test")
     snapshot.add_argument("spec", type=Path, help="JSON file that says which examples and how to split them")
@@ -28,14 +31,21 @@ def add_arguments(subparsers: _SubParsers) -> None:
 
 
 def prepare_command(args: argparse.Namespace, run: Run) -> None:
-    """Check ``args.file`` and write chunks, findings and report to ``args.out``."""
+    """Check ``args.files`` and write chunks, findings and report to ``args.out``."""
     from finetune_engine.data.options import read_options
     from finetune_engine.data.prepare import prepare
 
-    if not args.file.is_file():
-        raise UserError("file_not_found", f"There is no file {args.file}.", field="file")
+    for file in args.files:
+        if not file.is_file():
+            raise UserError("file_not_found", f"There is no file {file}.", field="file")
     options = read_options(read_json(args.options) if args.options else None)
-    prepare(args.file, args.out, options, run)
+    if not args.report:
+        prepare(args.files, args.out, options, run)
+        return
+    from finetune_engine.data.report import summary
+    from finetune_engine.events import ListSink
+
+    print(summary(prepare(args.files, args.out, options, replace(run, sink=ListSink()))))
 
 
 def snapshot_command(args: argparse.Namespace, run: Run) -> None:

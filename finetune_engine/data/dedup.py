@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from finetune_engine.data.shingles import U64, ShingleSets, boilerplate, jaccard, shingle, without
 
@@ -39,10 +42,17 @@ def groups(keys: U64, usable: npt.NDArray[np.bool_]) -> Iterator[Ints]:
     if not len(index):
         return
     order = index[np.argsort(keys[index], kind="stable")]
-    cuts = np.flatnonzero(np.diff(keys[order])) + 1
-    for group in np.split(order, cuts):
-        if len(group) > 1:
-            yield group
+    yield from (order[start:end] for start, end in runs(keys[order]))
+
+
+def runs(ordered: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Where an ordered array repeats a value: ``(start, end)`` of every run of at least two."""
+    if not len(ordered):
+        return
+    starts = np.concatenate(([0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1))
+    ends = np.append(starts[1:], len(ordered))
+    long = ends - starts > 1
+    yield from zip(starts[long].tolist(), ends[long].tolist(), strict=True)
 
 
 @dataclass
@@ -124,10 +134,7 @@ def _candidates(bands: npt.NDArray[np.uint32], index: Ints, settings: U64 | None
     for band in range(bands.shape[1]):
         keys = bands[:, band]
         order = np.argsort(keys, kind="stable")
-        cuts = np.flatnonzero(np.diff(keys[order])) + 1
-        starts = np.concatenate(([0], cuts))
-        ends = np.concatenate((cuts, [len(order)]))
-        for start, end in zip(starts[ends - starts > 1], ends[ends - starts > 1], strict=True):
+        for start, end in runs(keys[order]):
             _pair_up(order[start:end], index, apart, out)
     return out
 
@@ -166,6 +173,18 @@ class Clusters:
         if a != b:
             self._parent[max(a, b)] = min(a, b)
 
+    def shared(self) -> dict[int, int]:
+        """The item that stands for each item that is not alone."""
+        size = Counter(stands := [self.find(item) for item in range(len(self._parent))])
+        return {item: first for item, first in enumerate(stands) if size[first] > 1}
+
+    def members(self) -> dict[int, list[int]]:
+        """The items of every cluster, in order, by the item that stands for it."""
+        out: dict[int, list[int]] = {}
+        for item in range(len(self._parent)):
+            out.setdefault(self.find(item), []).append(item)
+        return out
+
 
 def same_numbers(first: str, second: str) -> bool:
     """Whether two texts name the same figures: "within 30 days" and "within 60 days" are different questions."""
@@ -184,8 +203,6 @@ def alike(first: str, second: str) -> bool:
     return jaccard(sets.of(0), sets.of(1)) >= THRESHOLD and same_numbers(first, second)
 
 
-def hash64(texts: Sequence[str]) -> U64:
-    """A 64-bit key for each text."""
-    import polars as pl
-
-    return pl.Series("t", texts, dtype=pl.String).hash(seed=7).to_numpy().astype(np.uint64)
+def hash64(texts: pl.Series) -> U64:
+    """A 64-bit key for each text; missing ones share one."""
+    return texts.hash(seed=7).to_numpy().astype(np.uint64)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finetune_engine.data.formats import all_formats, format_named
 from finetune_engine.data.formats.row_format import RowFormat
+from finetune_engine.data.readers.object_lists import LIST_COLUMN, SPLIT_COLUMN
 from finetune_engine.data.records import Draft, Finding, Mapping, RawRecord, quoted
 from finetune_engine.errors import Place, UserError
 
@@ -76,14 +77,14 @@ def detect_format(
         return None
     columns = columns_of(rows)
     if mapping is not None:
-        return _mapped(mapping, columns, name, wanted)
+        return _mapped(_with_split_of_lists(mapping, rows), columns, name, wanted)
     chosen = _chosen(wanted, columns, rows) if wanted != "auto" else _best(columns, rows)
     if chosen is None:
         raise _wrong_columns(columns, rows, name, wanted)
     if not chosen.format.usable:
         raise UserError(
             "unsupported_format",
-            f"{name} looks like {chosen.format.title.lower()}. {chosen.format.refusal}",
+            f"{name} holds {chosen.format.title.lower()}. {chosen.format.refusal}",
             place=Place(file=name, found=", ".join(columns[:12]), expected=_shapes(), fix=chosen.format.refusal),
         )
     return chosen
@@ -109,7 +110,7 @@ def _chosen(wanted: str, columns: tuple[str, ...], rows: Sequence[dict[str, Any]
 def _mapped(mapping: Mapping, columns: tuple[str, ...], name: str, wanted: str) -> Detected:
     named = [*mapping.prompt, mapping.completion, mapping.system, mapping.label, mapping.group, mapping.split]
     for column in named:
-        if column is not None and column not in columns:
+        if column is not None and column not in columns and not (column == SPLIT_COLUMN and LIST_COLUMN in columns):
             raise UserError(
                 "bad_mapping",
                 f"{name} has no column {quoted(column)}. Its columns are {', '.join(columns[:20])}.",
@@ -124,13 +125,21 @@ def _mapped(mapping: Mapping, columns: tuple[str, ...], name: str, wanted: str) 
     return Detected(chosen, mapping, columns)
 
 
+def _with_split_of_lists(mapping: Mapping, rows: Sequence[dict[str, Any]]) -> Mapping:
+    """Rows that come from named lists (train, test, ...) keep their list's split unless another column is chosen."""
+    from_lists = all(isinstance(row.get(LIST_COLUMN), str) for row in rows)
+    return replace(mapping, split=SPLIT_COLUMN) if from_lists and mapping.split is None else mapping
+
+
 def _shapes() -> str:
     return " or ".join(f.shape for f in all_formats() if f.usable)
 
 
 def _wrong_columns(columns: tuple[str, ...], rows: Sequence[dict[str, Any]], name: str, wanted: str) -> UserError:
     found = ", ".join(columns[:12]) + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
-    nested = len(rows) == 1 and all(isinstance(v, list | dict) for v in rows[0].values())
+    if all(isinstance(row.get(LIST_COLUMN), str) for row in rows):
+        return _choose_columns_of_lists(columns, rows, name)
+    nested = len(rows) == 1 and any(isinstance(v, list | dict) and v for v in rows[0].values())
     if nested:
         sentence = (
             f"{name} is one object ({found}), not a list of examples. "
@@ -145,6 +154,18 @@ def _wrong_columns(columns: tuple[str, ...], rows: Sequence[dict[str, Any]], nam
         )
     fix = "Rename the columns, or choose which column is the input and which the answer."
     return UserError("wrong_columns", sentence, place=Place(file=name, found=found, expected=_shapes(), fix=fix))
+
+
+def _choose_columns_of_lists(columns: tuple[str, ...], rows: Sequence[dict[str, Any]], name: str) -> UserError:
+    names = [column for column in columns if column not in (LIST_COLUMN, SPLIT_COLUMN)]
+    first = ", ".join(f"{column} ({quoted(rows[0].get(column, ''), 30)})" for column in names[:6])
+    sentence = (
+        f"{name} is one object whose values are lists of rows. Choose which column is the input and which the answer: "
+        f"its columns are {first} and the name of the list ({quoted(rows[0][LIST_COLUMN], 30)})."
+    )
+    fix = "Choose the column of the input and the column of the answer; you may also choose the lists to read."
+    found = ", ".join([*names, LIST_COLUMN])
+    return UserError("wrong_columns", sentence, place=Place(file=name, found=found, expected="chosen columns", fix=fix))
 
 
 @dataclass
@@ -177,10 +198,12 @@ class AnswerTally:
 
 
 def task_type_of(detected: Detected, tally: AnswerTally) -> str:
-    """``classification``, ``chat`` or ``completion``."""
+    """``classification``, ``preference``, ``chat`` or ``completion``."""
     name = detected.format.name
     if name == "text_label" and tally.mostly_short and len(tally.counts) <= max(MAX_LABELS, tally.rows // 2):
         return "classification"
     if name not in ("text", "text_label") and not tally.multi_turn and tally.looks_like_labels():
         return "classification"
+    if name in ("preference", "openai_preference", "kto"):
+        return "preference"
     return "chat" if name in ("messages", "sharegpt") else "completion"

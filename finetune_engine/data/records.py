@@ -28,11 +28,12 @@ class Finding:
     expected: str | None = None
     fix: str | None = None
     related_row: int | None = None
+    kind: str | None = None  # of personal data, for the code ``pii``
 
-    def placed(self, row: int, line: int | None = None) -> Finding:
+    def placed(self, row: int, line: int | None = None, sheet: str | None = None) -> Finding:
         """The same finding as a whole sentence about ``row`` (changed in place and returned)."""
         self.row = row
-        self.message = f"{where(row, line)} {self.message}"
+        self.message = f"{where(row, line, sheet)} {self.message}"
         return self
 
 
@@ -42,6 +43,7 @@ class RawRecord:
 
     ``row`` counts records from 1; ``line`` is the line of the file (or spreadsheet row) it starts on, None
     when the container has no lines. ``value`` is None when it could not be read, and then ``findings`` says why.
+    ``sheet`` names the sheet of a workbook.
     """
 
     row: int
@@ -49,6 +51,7 @@ class RawRecord:
     value: dict[str, Any] | None
     original: str
     findings: list[Finding] = field(default_factory=list)
+    sheet: str | None = None
 
 
 @dataclass(slots=True)
@@ -56,6 +59,9 @@ class Draft:
     """What a format made of a record. ``messages`` is empty when the record cannot be used.
 
     ``instruction`` is the first part of a prompt of several parts: only the rest is compared with other rows.
+    ``rejected`` holds the messages of the worse answer when the row is a preference pair (``messages`` then end with
+    the better one); ``desirable`` says whether the one answer of the row is wanted, None when the row does not say.
+    ``group`` is the value of the mapping's group column: rows of one group are never split up.
     """
 
     messages: list[Message] = field(default_factory=list)
@@ -64,11 +70,18 @@ class Draft:
     split: str | None = None
     instruction: str = ""
     findings: list[Finding] = field(default_factory=list)
+    rejected: list[Message] = field(default_factory=list)
+    desirable: bool | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """Which columns hold what. ``metadata`` None keeps every column that has no other part."""
+    """Which columns hold what. ``metadata`` None keeps every column that has no other part.
+
+    ``prompt_template`` joins several columns into one prompt, such as ``"{title}\n\n{body}"``; ``prompt`` then names
+    the columns of the template. ``lists`` names the lists to read when the file is one object of lists; None reads all.
+    """
 
     prompt: tuple[str, ...]
     completion: str
@@ -77,6 +90,8 @@ class Mapping:
     metadata: tuple[str, ...] | None = None
     group: str | None = None
     split: str | None = None
+    prompt_template: str | None = None
+    lists: tuple[str, ...] | None = None
 
     def used(self) -> frozenset[str]:
         """Columns with a part of their own."""
@@ -86,14 +101,25 @@ class Mapping:
         """JSON form, as in the options."""
         out = {key: value for key, value in asdict(self).items() if value is not None}
         out["prompt"] = list(self.prompt)
-        if self.metadata is not None:
-            out["metadata"] = list(self.metadata)
+        for key in ("metadata", "lists"):
+            if key in out:
+                out[key] = list(out[key])
         return out
 
 
-def where(row: int, line: int | None) -> str:
-    """``Row 7``, with the line of the file where that is another number."""
+def where(row: int, line: int | None, sheet: str | None = None) -> str:
+    """``Row 7``, with the line of the file (or the row of the sheet) where that is another number."""
+    if sheet is not None and line is not None:
+        return f"Row {row} (row {line} of the sheet {quoted(sheet)})"
     return f"Row {row}" if line is None or line == row else f"Row {row} (line {line} of the file)"
+
+
+def kind_of(value: object) -> str:
+    """What a JSON value is, in words: findings name the kind, never the value, which may be personal."""
+    if isinstance(value, bool):
+        return "true or false"
+    kinds = ((dict, "an object"), (list, "a list"), (str, "a text"), (int | float, "a number"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "nothing")
 
 
 def quoted(value: object, limit: int = 60) -> str:

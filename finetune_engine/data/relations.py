@@ -10,7 +10,8 @@ from difflib import SequenceMatcher
 import numpy as np
 import numpy.typing as npt
 
-from finetune_engine.data.dedup import alike, groups, near_pairs, same_as_first, same_numbers
+from finetune_engine.data.dedup import Clusters, alike, groups, near_pairs, same_as_first, same_numbers
+from finetune_engine.data.naming import RowNames
 from finetune_engine.data.records import Finding, quoted
 from finetune_engine.data.stored_batches import StoredBatches
 
@@ -22,14 +23,17 @@ _MISSPELT_RATIO = 0.86
 class Relations:
     """Looks across all stored rows. ``labels_matter``: answers are labels. ``plain_text``: there are no inputs."""
 
-    def __init__(self, stored: StoredBatches, *, labels_matter: bool, near: bool, plain_text: bool = False) -> None:
+    def __init__(
+        self, stored: StoredBatches, names: RowNames, *, labels_matter: bool, near: bool, plain_text: bool = False
+    ) -> None:
         self._stored = stored
+        self._names = names
         self._labels_matter = labels_matter
         self._near = near
-        self._rows = stored.rows()
         self._lines = stored.lines()
         self._answers = stored.key("answer")
         self._contexts = stored.key("answer" if plain_text else "context")
+        self._clusters: Clusters | None = None
         self.findings: dict[int, list[Finding]] = defaultdict(list)
 
     def find(self) -> dict[int, list[Finding]]:
@@ -38,18 +42,39 @@ class Relations:
         first = same_as_first(self._stored.key("content"), usable)
         again = usable & (first != np.arange(len(first)))
         for index in np.flatnonzero(again).tolist():
-            self._add(index, _duplicate(int(self._rows[first[index]])))
+            self._add(index, _duplicate(self._name(int(first[index])), int(first[index]) + 1))
         unique = usable & ~again
         self._same_questions(list(groups(self._contexts, unique)))
         if self._near:
             self._near_questions(unique)
         return self.findings
 
+    def clusters(self) -> dict[int, int]:
+        """The smallest row of its cluster of (nearly) alike inputs, by index, for rows in a cluster of at least two."""
+        return {} if self._clusters is None else {i: first + 1 for i, first in self._clusters.shared().items()}
+
+    def _name(self, index: int) -> str:
+        return self._names.said(index + 1)
+
     def _add(self, index: int, finding: Finding) -> None:
         if any(f.code == finding.code for f in self.findings[index]):
             return
         line = int(self._lines[index])
-        self.findings[index].append(finding.placed(int(self._rows[index]), line if line >= 0 else None))
+        source = self._names.source_of(index + 1)
+        placed = finding.placed(self._names.in_file(index + 1), line if line >= 0 else None)
+        self.findings[index].append(self._names.place(placed, source))
+
+    def _join(self, one: int, other: int) -> None:
+        if self._clusters is None:
+            self._clusters = Clusters(self._stored.count)
+        self._clusters.join(one, other)
+
+    def _add_near(self, index: int, other: int, how: str) -> None:
+        self._join(index, other)
+        self._add(index, _near(self._name(other), other + 1, how))
+
+    def _add_contradiction(self, index: int, other: int, how: str) -> None:
+        self._add(index, _contradiction(self._name(other), other + 1, how))
 
     def _same_questions(self, found: list[npt.NDArray[np.int64]]) -> None:
         if not found:
@@ -57,7 +82,7 @@ class Relations:
         texts: dict[int, str] = {}
         if not self._labels_matter:
             index = np.sort(np.concatenate(found))
-            texts = dict(zip(index.tolist(), self._stored.texts("answer_norm", index), strict=True))
+            texts = dict(zip(index.tolist(), self._stored.normal_answers(index), strict=True))
         for group in found:
             self._same_question(group, [texts.get(index, "") for index in group.tolist()])
 
@@ -71,11 +96,11 @@ class Relations:
             if twin is None:
                 kept.append(place)
             else:
-                self._add(index, _near(int(self._rows[group[twin]]), "the same input and almost the same answer"))
+                self._add_near(index, int(group[twin]), "the same input and almost the same answer")
         if len(kept) > 1:
             for order, place in enumerate(kept):
                 other = kept[1] if order == 0 else kept[0]
-                self._add(int(group[place]), _contradiction(int(self._rows[group[other]]), "the same input"))
+                self._add_contradiction(int(group[place]), int(group[other]), "the same input")
 
     def _near_questions(self, unique: npt.NDArray[np.bool_]) -> None:
         first = same_as_first(self._contexts, unique)
@@ -85,18 +110,20 @@ class Relations:
             return
         involved = np.unique(np.array([pair[:2] for pair in found.pairs], np.int64))
         prompts = dict(zip(involved.tolist(), self._stored.texts("subject_norm", involved), strict=True))
-        answers = dict(zip(involved.tolist(), self._stored.texts("answer_norm", involved), strict=True))
+        answers = dict(zip(involved.tolist(), self._stored.normal_answers(involved), strict=True))
         for one, other, _ in found.pairs:
+            # Whatever is said of the two, they must not stand on both sides of a split.
+            self._join(one, other)
             same = self._answers[one] == self._answers[other]
             if same or (not self._labels_matter and alike(answers[one], answers[other])):
                 by_words = one not in found.by_characters
                 if same_numbers(prompts[one], prompts[other]) or (self._labels_matter and by_words):
-                    self._add(other, _near(int(self._rows[one]), "almost the same text"))
+                    self._add_near(other, one, "almost the same text")
             elif one in found.by_characters or not same_numbers(prompts[one], prompts[other]):
                 continue
             elif self._labels_matter or not _explained(prompts[one], answers[one], prompts[other], answers[other]):
-                self._add(one, _contradiction(int(self._rows[other]), "almost the same input"))
-                self._add(other, _contradiction(int(self._rows[one]), "almost the same input"))
+                self._add_contradiction(one, other, "almost the same input")
+                self._add_contradiction(other, one, "almost the same input")
 
 
 def _explained(one: str, its_answer: str, other: str, other_answer: str) -> bool:
@@ -107,36 +134,36 @@ def _explained(one: str, its_answer: str, other: str, other_answer: str) -> bool
     )
 
 
-def _duplicate(first_row: int) -> Finding:
+def _duplicate(name: str, first_row: int) -> Finding:
     return Finding(
         "duplicate_exact",
-        f"is the same example as row {first_row}, which is kept.",
-        found=f"the same input and answer as row {first_row}",
+        f"is the same example as {name}, which is kept.",
+        found=f"the same input and answer as {name}",
         expected="each example once",
         fix="Nothing to do: the first one stays.",
         related_row=first_row,
     )
 
 
-def _near(other_row: int, how: str) -> Finding:
+def _near(name: str, other_row: int, how: str) -> Finding:
     return Finding(
         "duplicate_near",
-        f"has {how} as row {other_row}. Keep one of them, or accept both if the difference matters.",
+        f"has {how} as {name}. Keep one of them, or accept both if the difference matters.",
         found=how,
         expected="examples that differ",
-        fix=f"Compare it with row {other_row}.",
+        fix=f"Compare it with {name}.",
         related_row=other_row,
     )
 
 
-def _contradiction(other_row: int, how: str) -> Finding:
+def _contradiction(name: str, other_row: int, how: str) -> Finding:
     return Finding(
         "contradiction",
-        f"has {how} as row {other_row} and another answer. Decide which answer is right.",
+        f"has {how} as {name} and another answer. Decide which answer is right.",
         column="answer",
         found="another answer",
-        expected=f"the answer of row {other_row}, or another input",
-        fix=f"Compare it with row {other_row} and correct one of them.",
+        expected=f"the answer of {name}, or another input",
+        fix=f"Compare it with {name} and correct one of them.",
         related_row=other_row,
     )
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from finetune_engine.data.options import TASK_TYPES
+from finetune_engine.data.pii import Policy, read_policy
 from finetune_engine.data.splitting import SPLITS
 from finetune_engine.errors import UserError
+
+NEAR_DUPLICATES = "near_duplicates"
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,9 @@ class SnapshotSpec:
     """Chunks to take examples from and how to divide them.
 
     ``overrides`` are people's decisions (JSON lines); ``frozen_test`` is an earlier snapshot whose test rows stay
-    test. ``stratify_by`` is ``label`` or None; ``group_by`` names a metadata column or is None.
+    test. ``stratify_by`` is ``label`` or None; ``group_by`` names a metadata column, is ``near_duplicates`` (which stay
+    together in any case) or None. ``pii`` is what to do with each kind of personal data. ``earlier`` are snapshots whose
+    test rows must not be trained on unnoticed.
     """
 
     chunks: tuple[Path, ...]
@@ -28,6 +33,8 @@ class SnapshotSpec:
     group_by: str | None = None
     task_type: str = "completion"
     frozen_test: Path | None = None
+    pii: Policy = field(default_factory=lambda: read_policy(None))
+    earlier: tuple[Path, ...] = ()
 
 
 def read_spec(raw: AnyMapping[str, Any]) -> SnapshotSpec:
@@ -57,6 +64,8 @@ def read_spec(raw: AnyMapping[str, Any]) -> SnapshotSpec:
         group_by=raw.get("group_by") or None,
         task_type=task_type,
         frozen_test=_path(raw.get("frozen_test"), "frozen_test"),
+        pii=read_policy(raw.get("pii")),
+        earlier=_paths(raw.get("earlier"), "earlier"),
     )
 
 
@@ -83,6 +92,14 @@ def _path(value: Any, name: str) -> Path | None:
     if not path.is_file():
         raise _bad(name, f"There is no file {path}.")
     return path
+
+
+def _paths(value: Any, name: str) -> tuple[Path, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise _bad(name, f"“{name}” must be a list of files.")
+    return tuple(path for item in value if (path := _path(item, name)) is not None)
 
 
 def _bad(name: str, sentence: str) -> UserError:

@@ -11,7 +11,7 @@ SPLITS = ("train", "validation", "test")
 _SEEN_IN_TEST_FROM = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unit:
     """Examples that must stay together: one, a cluster of near-duplicates, or a group.
 

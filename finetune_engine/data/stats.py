@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -10,40 +11,76 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from finetune_engine.data.formats.turns import ROLES
+from finetune_engine.data.stored_once import filled
+
 _BINS = 20
-_SAMPLE_ROWS = 2_000
+_COMPARED_ROWS = 1_000
 _PAIRS = 1_000
-_VOCABULARY_LIMIT = 4_000_000
+# Words are counted in all rows of sets up to this size, in an evenly spread sample of larger ones.
+WORD_ROWS = 10_000
 
 
 @dataclass
 class Statistics:
-    """Takes batches of rows that stay in; gives the figures at the end. Lengths are in words."""
+    """Takes batches of rows that stay in; gives the figures at the end. Lengths are in words.
 
+    ``every``: words are read in one row of so many (see ``step_for``); all other figures are of all rows.
+    """
+
+    every: int = 1
+    roles: Counter[str] = field(default_factory=Counter)
+    turns: Counter[int] = field(default_factory=Counter)
     _prompt_words: list[npt.NDArray[np.int32]] = field(default_factory=list)
     _answer_words: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    _tokens: list[npt.NDArray[np.int32]] = field(default_factory=list)
     _vocabulary: npt.NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
-    _tokens: int = 0
+    _words: int = 0
+    _word_rows: int = 0
     _sample: list[str] = field(default_factory=list)
 
     def add(self, frame: pl.DataFrame) -> None:
-        """Take in rows with ``prompt``, ``answer``, ``prompt_words`` and ``answer_words``."""
+        """Take in rows with ``row``, ``messages``, ``prompt``, ``answer``, ``prompt_words``, ``answer_words``, and, where
+        known, ``turns`` and ``tokens``."""
         if frame.is_empty():
             return
         self._prompt_words.append(frame["prompt_words"].to_numpy().astype(np.int32))
         self._answer_words.append(frame["answer_words"].to_numpy().astype(np.int32))
-        text = frame.select(pl.concat_str("prompt", "answer", separator=" ").str.to_lowercase().alias("text"))
-        words = text["text"].str.extract_all(r"\w+").explode(empty_as_null=False, keep_nulls=False)
-        self._tokens += len(words)
-        if len(self._vocabulary) < _VOCABULARY_LIMIT:
-            self._vocabulary = np.union1d(self._vocabulary, words.unique().hash(seed=3).to_numpy().astype(np.uint64))
-        if len(self._sample) < _SAMPLE_ROWS:
-            self._sample.extend(text["text"].head(_SAMPLE_ROWS - len(self._sample)).to_list())
+        if "tokens" in frame.columns and frame["tokens"].null_count() < frame.height:
+            self._tokens.append(frame["tokens"].drop_nulls().to_numpy().astype(np.int32))
+        if "turns" in frame.columns:
+            self._add_turns(frame)
+        self._add_words(frame if self.every == 1 else frame.filter((pl.col("row") - 1) % self.every == 0))
+
+    def _add_turns(self, frame: pl.DataFrame) -> None:
+        self.turns.update(dict(frame["turns"].value_counts().iter_rows()))
+        # One input and one answer, the usual row, needs no look into the messages.
+        plain = frame.select((pl.col("turns") == 2) & (pl.col("prompt") != "")).to_series()
+        pairs = int(plain.sum())
+        self.roles.update({"user": pairs, "assistant": pairs} if pairs else {})
+        if pairs < frame.height:
+            messages = filled(frame.filter(~plain).select("messages", "prompt", "answer"))["messages"]
+            for role in ROLES:
+                if count := int(messages.str.count_matches(f'"role":"{role}"', literal=True).sum()):
+                    self.roles[role] += count
+
+    def _add_words(self, frame: pl.DataFrame) -> None:
+        if frame.is_empty():
+            return
+        text = frame.select(pl.concat_str("prompt", "answer", separator=" ").str.to_lowercase().alias("text"))["text"]
+        words = text.str.extract_all(r"\w+").explode(empty_as_null=False, keep_nulls=False)
+        self._words += len(words)
+        self._word_rows += frame.height
+        self._vocabulary = np.union1d(self._vocabulary, words.hash(seed=3).unique().to_numpy())
+        if len(self._sample) < _COMPARED_ROWS:
+            self._sample.extend(text.head(_COMPARED_ROWS - len(self._sample)).to_list())
 
     def as_dict(self) -> dict[str, Any]:
-        """``total_examples, avg_prompt_length, avg_completion_length, vocabulary_size, diversity_score`` and more."""
-        prompts = np.concatenate(self._prompt_words) if self._prompt_words else np.zeros(0, np.int32)
-        answers = np.concatenate(self._answer_words) if self._answer_words else np.zeros(0, np.int32)
+        """``total_examples, avg_prompt_length, avg_completion_length, vocabulary_size, diversity_score`` and more.
+
+        ``vocabulary_size``, ``distinct_1`` and ``distinct_2`` are of the ``word_rows`` rows whose words were read.
+        """
+        prompts, answers, tokens = map(_joined, (self._prompt_words, self._answer_words, self._tokens))
         distinct_2, distance = self._diversity()
         return {
             "total_examples": len(prompts),
@@ -52,12 +89,15 @@ class Statistics:
             "max_prompt_length": int(prompts.max(initial=0)),
             "max_completion_length": int(answers.max(initial=0)),
             "vocabulary_size": len(self._vocabulary),
-            "distinct_1": round(len(self._vocabulary) / self._tokens, 4) if self._tokens else 0.0,
+            "word_rows": self._word_rows,
+            "distinct_1": round(len(self._vocabulary) / self._words, 4) if self._words else 0.0,
             "distinct_2": distinct_2,
             "diversity_score": distance,
             "prompt_length_histogram": histogram(prompts),
             "completion_length_histogram": histogram(answers),
-        }
+            "roles": dict(self.roles.most_common()),
+            "turns": {str(turns): rows for turns, rows in sorted(self.turns.items())},
+        } | (_of_tokens(tokens) if len(tokens) else {})
 
     def _diversity(self) -> tuple[float, float]:
         """The share of different word pairs, and how far two examples are apart on average (1 - Jaccard of words)."""
@@ -75,6 +115,24 @@ class Statistics:
             union = len(sets[a] | sets[b])
             total += 1 - len(sets[a] & sets[b]) / union if union else 0.0
         return distinct, round(total / _PAIRS, 4)
+
+
+def step_for(rows: int) -> int:
+    """In one of how many rows the words are read, for a set of so many rows."""
+    return max(1, -(-rows // WORD_ROWS))
+
+
+def _joined(parts: list[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+
+def _of_tokens(tokens: npt.NDArray[np.int32]) -> dict[str, Any]:
+    return {
+        "avg_tokens": _mean(tokens),
+        "max_tokens": int(tokens.max()),
+        "total_tokens": int(tokens.sum(dtype=np.int64)),
+        "token_length_histogram": histogram(tokens),
+    }
 
 
 def _mean(values: npt.NDArray[np.int32]) -> float:

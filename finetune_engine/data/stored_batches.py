@@ -11,12 +11,15 @@ import numpy.typing as npt
 import polars as pl
 
 from finetune_engine.data.batches import Batch
+from finetune_engine.data.canonical import normalised
 from finetune_engine.data.codes import CODES, RANK
 from finetune_engine.data.records import Finding
+from finetune_engine.data.stored_once import compact
 
 FINDING_SCHEMA: dict[str, type[pl.DataType]] = {
     "row": pl.Int64,
     "code": pl.String,
+    "kind": pl.String,
     "severity": pl.String,
     "message": pl.String,
     "column": pl.String,
@@ -27,6 +30,9 @@ FINDING_SCHEMA: dict[str, type[pl.DataType]] = {
     "fix": pl.String,
     "related_row": pl.Int64,
 }
+# What only the checks of the first pass read.
+_PASSING = ("prompt_norm", "answer_norm", "setting_norm", "subject")
+_KEYS = ("content", "context", "answer", "setting")
 
 
 def finding_frame(findings: list[Finding]) -> pl.DataFrame:
@@ -39,18 +45,21 @@ def finding_frame(findings: list[Finding]) -> pl.DataFrame:
 
 
 class StoredBatches:
-    """Batches on disk. Per row, in memory: four keys of eight bytes and a little more."""
+    """Batches on disk. Per row, in memory: four keys of eight bytes and a little more.
 
-    def __init__(self, folder: Path) -> None:
+    ``compared``: whether texts will be compared with one another, so that their normal form is worth keeping.
+    """
+
+    def __init__(self, folder: Path, *, compared: bool = True) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self._passing = _PASSING if compared else (*_PASSING, "subject_norm")
         self.starts: list[int] = [0]
-        self._keys: dict[str, list[npt.NDArray[np.uint64]]] = {
-            name: [] for name in ("content", "context", "answer", "setting")
-        }
+        self.sources: list[int] = []
+        self._keys: dict[str, list[npt.NDArray[np.uint64]]] = {name: [] for name in _KEYS}
         self._usable: list[npt.NDArray[np.bool_]] = []
-        self._rows: list[npt.NDArray[np.int64]] = []
-        self._lines: list[npt.NDArray[np.int64]] = []
+        self._lines: list[npt.NDArray[np.int32]] = []
+        self._noted: set[int] = set()
 
     @property
     def count(self) -> int:
@@ -60,26 +69,23 @@ class StoredBatches:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def add(self, batch: Batch) -> None:
-        """Put one batch aside."""
+    def add(self, batch: Batch, source: int) -> None:
+        """Put one batch of one file aside. Its rows are numbered over all files without a gap."""
         number = len(self)
         frame = batch.frame
         rejected = {f.row for f in batch.findings if RANK[CODES[f.code].status] == RANK["rejected"]}
-        usable = frame["usable"].to_numpy() & ~np.isin(frame["row"].to_numpy(), list(rejected))
-        context = pl.concat_str("setting_norm", "prompt_norm", separator="\x1f")
-        keys = frame.select(
-            pl.col("content_hash").hash(seed=7).alias("content"),
-            context.hash(seed=7).alias("context"),
-            pl.col("answer_norm").hash(seed=7).alias("answer"),
-            pl.concat_str("setting_norm", "instruction", separator="\x1f").hash(seed=7).alias("setting"),
-        )
-        for name, parts in self._keys.items():
-            parts.append(keys[name].to_numpy().astype(np.uint64))
-        self._usable.append(usable)
-        self._rows.append(frame["row"].to_numpy().astype(np.int64))
-        self._lines.append(frame["line"].fill_null(-1).to_numpy().astype(np.int64))
-        frame.write_ipc(self._folder / f"batch-{number:06d}.arrow")
-        finding_frame(batch.findings).write_ipc(self._folder / f"findings-{number:06d}.arrow")
+        usable = frame["usable"].to_numpy()
+        if rejected:
+            usable = usable & ~np.isin(frame["row"].to_numpy(), list(rejected))
+        for name, key in _row_keys(frame).items():
+            self._keys[name].append(key)
+        self._usable.append(np.array(usable))
+        self._lines.append(frame["line"].fill_null(-1).to_numpy().astype(np.int32))
+        compact(frame.drop(self._passing, strict=False)).write_ipc(self._folder / f"batch-{number:06d}.arrow")
+        if batch.findings:
+            finding_frame(batch.findings).write_ipc(self._folder / f"findings-{number:06d}.arrow")
+            self._noted.add(number)
+        self.sources.append(source)
         self.starts.append(self.count + frame.height)
 
     def key(self, name: str) -> npt.NDArray[np.uint64]:
@@ -90,13 +96,9 @@ class StoredBatches:
         """Whether each row may still be used after the checks on its own text."""
         return np.concatenate(self._usable) if self._usable else np.zeros(0, bool)
 
-    def rows(self) -> npt.NDArray[np.int64]:
-        """The row number of each stored row."""
-        return np.concatenate(self._rows) if self._rows else np.zeros(0, np.int64)
-
-    def lines(self) -> npt.NDArray[np.int64]:
+    def lines(self) -> npt.NDArray[np.int32]:
         """The line of each stored row, -1 for none."""
-        return np.concatenate(self._lines) if self._lines else np.zeros(0, np.int64)
+        return np.concatenate(self._lines) if self._lines else np.zeros(0, np.int32)
 
     def frame(self, number: int) -> pl.DataFrame:
         """One batch again."""
@@ -104,15 +106,21 @@ class StoredBatches:
 
     def findings(self, number: int) -> pl.DataFrame:
         """The findings of the first pass on one batch."""
+        if number not in self._noted:
+            return finding_frame([])
         return pl.read_ipc(self._folder / f"findings-{number:06d}.arrow")
 
     def texts(self, column: str, index: npt.NDArray[np.int64]) -> list[str]:
         """One column for some rows, given by ascending index. Reads only the batches they lie in."""
         out: list[str] = []
         for number, part in self._by_batch(index):
-            frame = pl.scan_ipc(self._folder / f"batch-{number:06d}.arrow").select(column).collect()
+            frame = pl.read_ipc(self._folder / f"batch-{number:06d}.arrow", columns=[column])
             out.extend(frame[column].gather(part - self.starts[number]).to_list())
         return out
+
+    def normal_answers(self, index: npt.NDArray[np.int64]) -> list[str]:
+        """The normalised answers of some rows, given by ascending index."""
+        return normalised(pl.Series(self.texts("answer", index), dtype=pl.String)).to_list()
 
     def _by_batch(self, index: npt.NDArray[np.int64]) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         starts = np.array(self.starts)
@@ -123,3 +131,24 @@ class StoredBatches:
     def discard(self) -> None:
         """Remove everything from disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _row_keys(frame: pl.DataFrame) -> dict[str, npt.NDArray[np.uint64]]:
+    """64-bit keys of what rows are compared by."""
+    hashes = frame.select(
+        pl.col("content_hash", "setting_norm", "prompt_norm", "answer_norm", "instruction").hash(seed=7)
+    )
+    setting = hashes["setting_norm"].to_numpy()
+    return {
+        "content": hashes["content_hash"].to_numpy(),
+        "context": _mixed(setting, hashes["prompt_norm"].to_numpy()),
+        "answer": hashes["answer_norm"].to_numpy(),
+        "setting": _mixed(setting, hashes["instruction"].to_numpy()),
+    }
+
+
+def _mixed(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """One key of two, in which their order counts."""
+    with np.errstate(over="ignore"):
+        mixed: npt.NDArray[np.uint64] = (first * np.uint64(0x9E3779B97F4A7C15)) ^ second
+    return mixed

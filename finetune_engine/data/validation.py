@@ -1,187 +1,194 @@
-"""Checks on the text of rows, a batch at a time."""
+"""Checks on the text of rows: a batch at a time, or one row after somebody edited it.
+
+Both ways end in ``row_checks``. A batch first asks the Rust engine which rows could have anything; only those are
+looked at in Python.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
+import orjson
 
-from finetune_engine.data.batches import Batch
-from finetune_engine.data.options import PrepareOptions
-from finetune_engine.data.pii import MAY_HOLD_PII, find_pii
-from finetune_engine.data.records import Finding
+from finetune_engine.data import row_checks
+from finetune_engine.data.message_texts import prompt_place
+from finetune_engine.data.pii import MAY_HOLD_PII
+from finetune_engine.data.records import Finding, Message
 
-# Marks that tokenizers read as control tokens, whatever a person meant by them.
-SPECIAL_TOKENS = (
-    r"<\|(?:im_start|im_end|im_sep|endoftext|end_of_text|begin_of_text|eot_id|eom_id|start_header_id|end_header_id"
-    r"|system|user|assistant|end|fim_prefix|fim_suffix|fim_middle|pad|endofprompt|python_tag|channel|message|return)\|>"
-    r"|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<pad>|<unk>|<bos>|<eos>|\[(?:PAD|CLS|SEP|MASK|UNK)\]"
-)
-_SPECIAL = re.compile(SPECIAL_TOKENS)
+if TYPE_CHECKING:
+    import polars as pl
+
+    from finetune_engine.data.batches import Batch
+    from finetune_engine.data.options import PrepareOptions
+
 _CHARS_PER_TOKEN = 4
+# Letters that are looked for further ahead in the same answer.
+_PROBE = 14
+
+
+def check_messages(
+    messages: Sequence[Message],
+    *,
+    task_type: str,
+    rejected: Sequence[Message] | None = None,
+    row: int | None = None,
+    line: int | None = None,
+    min_prompt_words: int = 0,
+    min_completion_words: int = 0,
+    pii: bool = True,
+) -> list[Finding]:
+    """Everything that can be said of one row by itself, as after an edit.
+
+    ``rejected`` holds the worse answer's messages of a preference pair. With ``row`` the sentences begin with the row's
+    place; without, they are predicates ("has no answer."). The least numbers of words count for ``completion`` tasks
+    only; 0 turns them off.
+    """
+    from finetune_engine.data.formats.turns import check_turns
+
+    findings: list[Finding] = []
+    turns = check_turns(list(messages), "messages", findings)
+    if turns:
+        is_plain_text = len(turns) == 1 and turns[0]["role"] == "assistant"
+        if is_plain_text:  # that nobody asked is its nature
+            findings = [finding for finding in findings if finding.code != "roles_not_alternating"]
+        findings += row_checks.empty_parts(turns, is_plain_text=is_plain_text)
+        findings += row_checks.odd_texts(turns)
+        for column, text in row_checks.places(turns):
+            findings += row_checks.garbled(column, text)
+        findings += row_checks.repetition(_content(turns, len(turns) - 1))
+        if task_type == "completion":
+            words = len(_content(turns, prompt_place(turns)).split())
+            findings += row_checks.short_text("prompt", words, min_prompt_words)
+            words = len(_content(turns, len(turns) - 1).split())
+            findings += row_checks.short_text("answer", words, min_completion_words)
+        if rejected is not None:
+            findings += row_checks.same_answers(turns, rejected)
+            findings += row_checks.odd_texts(rejected, "rejected")
+        if pii:
+            findings += row_checks.personal_data(turns, rejected or ())
+    return [finding.placed(row, line) for finding in findings] if row is not None else findings
+
+
+def _content(messages: Sequence[Message], place: int | None) -> str:
+    return "" if place is None else str(messages[place].get("content") or "")
 
 
 def check_batch(batch: Batch, options: PrepareOptions, *, is_plain_text: bool) -> list[Finding]:
-    """Everything noticed about the texts of a batch. ``is_plain_text`` rows have no input by nature."""
+    """Everything noticed about the texts of a batch. ``is_plain_text`` rows have no input by nature.
+
+    Reads the columns row, line, messages, prompt, answer, their ``_norm`` and ``_words``, usable; also ``rejected`` (JSON
+    list of messages) and ``tokens`` where there are such columns.
+    """
+    import polars as pl
+
     frame = batch.frame.filter(pl.col("usable"))
     findings: list[Finding] = []
     findings.extend(_empty(frame, is_plain_text))
-    findings.extend(_special_tokens(frame))
-    findings.extend(_damaged(frame))
-    findings.extend(_nul(frame))
+    findings.extend(_texts(frame, pii=options.pii))
     findings.extend(_repetitive(frame))
+    if _has_pairs(frame):
+        findings.extend(_equal_answers(frame))
     if options.context_tokens:
         findings.extend(_too_long(frame, options.context_tokens))
-    if options.pii:
-        findings.extend(_personal(frame))
     return findings
 
 
-def _rows(frame: pl.DataFrame, wanted: pl.Expr, *columns: str) -> Iterator[tuple[object, ...]]:
+def _rows(frame: pl.DataFrame, wanted: pl.Expr | pl.Series, *columns: str) -> Iterator[tuple[Any, ...]]:
     yield from frame.filter(wanted).select("row", "line", *columns).iter_rows()
 
 
 def _empty(frame: pl.DataFrame, is_plain_text: bool) -> Iterator[Finding]:
-    if not is_plain_text:
-        for row, line in _rows(frame, pl.col("prompt_norm") == ""):
-            fix = "Write the input, or remove the row."
-            yield Finding(
-                "empty_input", f"has no input. {fix}", column="prompt", found="nothing", expected="text", fix=fix
-            ).placed(row, line)  # type: ignore[arg-type]
-    for row, line in _rows(frame, pl.col("answer_norm") == ""):
-        fix = "Write the answer, or remove the row."
-        yield Finding(
-            "empty_answer", f"has no answer. {fix}", column="answer", found="nothing", expected="text", fix=fix
-        ).placed(row, line)  # type: ignore[arg-type]
+    import polars as pl
+
+    for column in ("answer",) if is_plain_text else ("prompt", "answer"):
+        for row, line in _rows(frame, pl.col(f"{column}_norm") == ""):
+            yield row_checks.empty(column).placed(row, line)
 
 
-def _special_tokens(frame: pl.DataFrame) -> Iterator[Finding]:
-    for column in ("prompt", "answer"):
-        for row, line, text in _rows(frame, pl.col(column).str.contains(SPECIAL_TOKENS), column):
-            match = _SPECIAL.search(str(text))
-            if match is None:
-                continue
-            part = "input" if column == "prompt" else "answer"
-            yield Finding(
-                "special_token_text",
-                f"has “{match.group()}” in its {part}, which a model may read as a control mark.",
-                column=column,
-                start=match.start(),
-                end=match.end(),
-                found=match.group(),
-                fix="Remove it unless the text is about such marks.",
-            ).placed(row, line)  # type: ignore[arg-type]
+def _texts(frame: pl.DataFrame, *, pii: bool) -> Iterator[Finding]:
+    """What may be anywhere in a row: the search runs over the messages as they are stored."""
+    from finetune_engine.data.cleaning_steps import may_be_garbled
+
+    columns = ["messages", "rejected"] if _has_pairs(frame) else ["messages"]
+    odd = _any(frame, columns, row_checks.MAY_BE_ODD)
+    broken = may_be_garbled(frame["messages"])
+    personal = _any(frame, columns, MAY_HOLD_PII) if pii else None
+    wanted = odd | broken if personal is None else odd | broken | personal
+    if not wanted.any():
+        return
+    hits = frame.with_columns(odd.alias("odd"), broken.alias("broken")).filter(wanted)
+    for row, line, is_odd, is_broken, *texts in hits.select("row", "line", "odd", "broken", *columns).iter_rows():
+        messages, rejected = orjson.loads(texts[0]), orjson.loads(texts[1]) if texts[1:] and texts[1] else []
+        found: list[Finding] = []
+        if is_odd:
+            found += row_checks.odd_texts(messages)
+            found += row_checks.odd_texts(rejected, "rejected")
+        if is_broken:
+            for column, text in row_checks.places(messages):
+                found += row_checks.garbled(column, text)
+        if pii:
+            found += row_checks.personal_data(messages, rejected)
+        for finding in found:
+            yield finding.placed(row, line)
 
 
-def _damaged(frame: pl.DataFrame) -> Iterator[Finding]:
-    for column in ("prompt", "answer"):
-        for row, line, text in _rows(frame, pl.col(column).str.contains("\ufffd", literal=True), column):
-            at = str(text).index("\ufffd")
-            yield Finding(
-                "damaged_text",
-                "has the mark “\ufffd”, which stands for a character that was lost. Mend it from the source.",
-                column=column,
-                start=at,
-                end=at + 1,
-                found="\ufffd",
-                expected="the character that was lost",
-                fix="Mend it from the source.",
-            ).placed(row, line)  # type: ignore[arg-type]
+def _has_pairs(frame: pl.DataFrame) -> bool:
+    return "rejected" in frame.columns and frame["rejected"].null_count() < frame.height
 
 
-def _nul(frame: pl.DataFrame) -> Iterator[Finding]:
-    for column in ("prompt", "answer"):
-        for row, line, text in _rows(frame, pl.col(column).str.contains("\0", literal=True), column):
-            at = str(text).index("\0")
-            yield Finding(
-                "nul_byte",
-                f"has an empty (NUL) character in its {'input' if column == 'prompt' else 'answer'}. Remove it.",
-                column=column,
-                start=at,
-                end=at + 1,
-                found="a NUL character",
-                fix="Remove the character.",
-            ).placed(row, line)  # type: ignore[arg-type]
+def _any(frame: pl.DataFrame, columns: Sequence[str], pattern: str) -> pl.Series:
+    import polars as pl
+
+    return frame.select(
+        pl.any_horizontal(pl.col(name).str.contains(pattern).fill_null(False) for name in columns).alias("hit")
+    )["hit"]
 
 
 def _repetitive(frame: pl.DataFrame) -> Iterator[Finding]:
-    # A text that says the same over and over has few different words: a cheap test before the real one.
-    few = pl.col("answer_norm").str.split(" ").list.n_unique() < 0.4 * pl.col("answer_words")
-    for row, line, text in _rows(frame.filter(pl.col("answer_words") >= 30), few, "answer_norm"):
-        words = str(text).split()
-        if len(words) < 30:
-            continue
-        triples = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
-        if len(set(triples)) < 0.2 * len(triples):
-            yield Finding(
-                "repetition",
-                "has an answer that says the same words over and over. Check it.",
-                column="answer",
-                found=f"{len(set(triples))} different groups of three words out of {len(triples)}",
-                fix="Shorten the answer, or remove the row.",
-            ).placed(row, line)  # type: ignore[arg-type]
+    import polars as pl
 
-
-def _too_long(frame: pl.DataFrame, tokens: int) -> Iterator[Finding]:
-    long = pl.col("messages").str.len_chars() > tokens * _CHARS_PER_TOKEN
-    sizes = pl.col("messages").str.len_chars() // _CHARS_PER_TOKEN
-    for row, line, size in frame.filter(long).select("row", "line", sizes).iter_rows():
-        yield Finding(
-            "too_long",
-            f"is about {size} tokens long; most models would cut it after {tokens}. Split or shorten it.",
-            found=f"about {size} tokens",
-            expected=f"at most {tokens} tokens",
-            fix="Split or shorten it.",
-        ).placed(row, line)
-
-
-def _personal(frame: pl.DataFrame) -> Iterator[Finding]:
-    for column in ("prompt", "answer"):
-        for row, line, text in _rows(frame, pl.col(column).str.contains(MAY_HOLD_PII), column):
-            for span in find_pii(str(text)):
-                yield pii_finding(span.kind, column, span.start, span.end).placed(row, line)  # type: ignore[arg-type]
-    earlier = (pl.col("turns") > 2) & pl.col("setting").str.contains(MAY_HOLD_PII)
-    for row, line, text in _rows(frame, earlier, "setting"):
-        for kind in sorted({span.kind for span in find_pii(str(text))}):
-            yield pii_finding(kind, "messages", None, None).placed(row, line)  # type: ignore[arg-type]
-
-
-_KIND_NAMES = {
-    "email": "an e-mail address", "phone": "a telephone number", "card": "a payment card number",
-    "iban": "a bank account number (IBAN)", "ip": "an internet address (IP)", "us_ssn": "a US social security number",
-    "url_credentials": "a web address with a password", "secret": "a password or key",
-}  # fmt: skip
-
-
-def pii_finding(kind: str, column: str, start: int | None, end: int | None) -> Finding:
-    """The finding for personal data of ``kind``; the value itself is never in it."""
-    part = {"prompt": "its input", "answer": "its answer"}.get(column, "an earlier turn")
-    return Finding(
-        "pii",
-        f"has {_KIND_NAMES[kind]} in {part}. Decide whether to mask it.",
-        column=column,
-        start=start,
-        end=end,
-        found=kind,
-        fix="Mask it, or keep it if the model must learn it.",
+    # What is said over and over has been said before: some letters out of the text, and where they first occur.
+    long = frame.filter(pl.col("answer_words") >= row_checks.LEAST_WORDS)
+    if long.is_empty():
+        return
+    answer, size = pl.col("answer"), pl.col("answer").str.len_chars()
+    said_before = pl.any_horizontal(
+        answer.str.find(answer.str.slice(place, _PROBE), literal=True) < place
+        for place in (size * 2 // 3, size * 4 // 5)
     )
+    for row, line, text in _rows(long, said_before, "answer"):
+        for finding in row_checks.repetition(text):
+            yield finding.placed(row, line)
+
+
+def _equal_answers(frame: pl.DataFrame) -> Iterator[Finding]:
+    import polars as pl
+
+    # The better answer is the end of the messages, so equal answers mean that the texts end alike.
+    alike = pl.col("messages").str.ends_with(pl.col("rejected").str.slice(1))
+    pairs = pl.col("rejected").is_not_null() & (pl.col("rejected") != "[]")
+    spaced = pl.col("rejected").str.contains(r"\s\s|\\n|\\t|\\u00")
+    for row, line, messages, rejected in _rows(frame, pairs & (alike | spaced), "messages", "rejected"):
+        for finding in row_checks.same_answers(orjson.loads(messages), orjson.loads(rejected)):
+            yield finding.placed(row, line)
+
+
+def _too_long(frame: pl.DataFrame, limit: int) -> Iterator[Finding]:
+    import polars as pl
+
+    estimated = "tokens" not in frame.columns or frame["tokens"].null_count() == frame.height
+    sizes = pl.col("messages").str.len_chars() // _CHARS_PER_TOKEN if estimated else pl.col("tokens")
+    for row, line, size in frame.select("row", "line", sizes.alias("size")).filter(pl.col("size") > limit).iter_rows():
+        yield row_checks.too_long(size, limit, estimated=estimated).placed(row, line)
 
 
 def short_texts(frame: pl.DataFrame, options: PrepareOptions) -> Iterator[Finding]:
     """Inputs and answers below the least number of words. Only for tasks whose answers are not labels."""
-    for column, code, least in (
-        ("prompt", "prompt_too_short", options.min_prompt_words),
-        ("answer", "completion_too_short", options.min_completion_words),
-    ):
+    import polars as pl
+
+    for column, least in (("prompt", options.min_prompt_words), ("answer", options.min_completion_words)):
         words = pl.col(f"{column}_words")
         for row, line, count in _rows(frame, pl.col("usable") & (words > 0) & (words < least), f"{column}_words"):
-            part = "input" if column == "prompt" else "answer"
-            yield Finding(
-                code,
-                f"has an {part} of {count} word{'s' if count != 1 else ''}; fewer than {least} teach little.",
-                column=column,
-                found=f"{count} words",
-                expected=f"at least {least} words",
-                fix=f"Write a fuller {part}, or keep it if short ones are meant.",
-            ).placed(row, line)  # type: ignore[arg-type]
+            for finding in row_checks.short_text(column, count, least):
+                yield finding.placed(row, line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -131,6 +132,14 @@ def trained_models(project: Project) -> QuerySet[TrainedModel]:
         .select_related("training_job__work", "training_job__dataset", "training_job__snapshot__dataset")
         .order_by("-id")
     )
+
+
+def models_by_snapshot(project: Project, snapshot_ids: Collection[str]) -> dict[str, list[TrainedModel]]:
+    """The project's models that were trained on each of these snapshots, newest first. One query."""
+    found: dict[str, list[TrainedModel]] = {snapshot_id: [] for snapshot_id in snapshot_ids}
+    for model in trained_models(project).filter(training_job__snapshot__in=snapshot_ids):
+        found[str(model.training_job.snapshot_id)].append(model)
+    return found
 
 
 def usable_checkpoints(training: TrainingJob) -> list[Checkpoint]:

@@ -104,3 +104,17 @@ def bare_dataset(actor, upload_of):
     return Dataset.objects.create(
         project=actor.project, name="Bare", upload=upload, state="ready", import_attempt=1, task_type="classification"
     )
+
+
+@pytest.fixture
+def freeze(actor, quick_jobs) -> Callable[..., Any]:
+    """``freeze(dataset, seed=7)``: the snapshot after its job has ended, well or not."""
+    from datasets_app import operations
+    from datasets_app.models import Snapshot
+
+    def make(dataset: Any, **options: Any) -> Any:
+        snapshot = operations.create_snapshot(actor=actor, dataset=dataset, **options)
+        quick_jobs()
+        return Snapshot.objects.select_related("dataset").get(pk=snapshot.pk)
+
+    return make

@@ -195,6 +195,6 @@ def test_a_read_key_reads_and_does_not_write(call, bare_dataset):
 
 
 def test_an_option_that_a_snapshot_does_not_know_is_refused_by_name(call, clauses):
-    refused = call("post", f"/datasets/{clauses.pk}/snapshots", data={"pii": "mask"}, content_type="application/json")
+    refused = call("post", f"/datasets/{clauses.pk}/snapshots", data={"masks": "all"}, content_type="application/json")
     assert refused.status_code == 422
-    assert "pii" in refused.json()["error"]["message"]
+    assert "masks" in refused.json()["error"]["message"]

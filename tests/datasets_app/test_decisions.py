@@ -115,3 +115,19 @@ def test_a_search_looks_at_a_window_and_says_how_far_it_got(clauses, monkeypatch
 def test_messages_that_cannot_be_trained_on_are_refused(messages):
     with pytest.raises(UserError):
         checked_messages(messages)
+
+
+def test_what_no_database_stores_becomes_a_visible_mark():
+    call = {"function": {"name": "look\0up", "arguments": "{}"}}
+    messages = [{"role": "user", "content": "a\0b\ud800"}, {"role": "assistant", "content": "c", "tool_calls": [call]}]
+    clean = checked_messages(messages)
+    assert clean[0]["content"] == "a␀b?"
+    assert clean[1]["tool_calls"][0]["function"]["name"] == "look␀up"
+
+
+def test_tool_calls_nested_beyond_reason_are_refused():
+    deep: list = []
+    for _ in range(500):
+        deep = [deep]
+    with pytest.raises(UserError, match="too deeply"):
+        checked_messages([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": deep}])

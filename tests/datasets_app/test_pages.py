@@ -223,3 +223,56 @@ def test_no_page_makes_more_than_a_dozen_queries(client_for, project, owner, cla
     ):
         with django_assert_max_num_queries(12):
             assert client.get(address).status_code == 200
+
+
+# --- the data page --------------------------------------------------------------------------------------------
+
+
+def test_the_sentence_counts_every_status_and_says_why_rows_are_rejected(client_for, project, viewer, clauses):
+    page = client_for(viewer).get(url("detail", project, clauses.pk)).content.decode()
+    assert "60 of 62 rows can be trained on" in page
+    assert "2 are rejected (" in page
+
+
+def test_the_next_act_is_to_decide_then_to_freeze_then_to_train(client_for, project, owner, clauses, freeze):
+    client, here = client_for(owner), url("detail", project, clauses.pk)
+    assert client.get(here).context["next_act"].url == url("freeze", project, clauses.pk)
+    Dataset.objects.filter(pk=clauses.pk).update(needs_review=3)
+    assert "3 rows" in client.get(here).context["next_act"].words
+    Dataset.objects.filter(pk=clauses.pk).update(needs_review=0)
+    snapshot = freeze(clauses)
+    assert client.get(here).context["next_act"].url.endswith(f"?snapshot={snapshot.pk}")
+
+
+def test_a_viewer_is_offered_no_act(client_for, project, viewer, clauses):
+    response = client_for(viewer).get(url("detail", project, clauses.pk))
+    assert response.context["next_act"] is None
+    assert url("freeze", project, clauses.pk) not in response.content.decode()
+
+
+def test_while_rows_are_checked_again_the_old_numbers_stay_beside_a_bar(client_for, project, trainer, actor, clauses):
+    from datasets_app.operations.rechecks import recheck_dataset
+
+    recheck_dataset(actor=actor, dataset=clauses)
+    page = client_for(trainer).get(url("detail", project, clauses.pk)).content.decode()
+    assert "data-live-job" in page
+    assert "60 of 62 rows can be trained on" in page
+    assert "this page shows the last result" in page
+
+
+def test_the_files_of_a_dataset_are_listed_with_their_rows(client_for, project, viewer, clauses):
+    page = client_for(viewer).get(url("detail", project, clauses.pk)).content.decode()
+    assert "clauses.jsonl" in page
+    assert "62 rows" in page
+
+
+def test_every_tab_leads_to_a_page(client_for, project, owner, clauses):
+    import re
+
+    client = client_for(owner)
+    page = client.get(url("detail", project, clauses.pk)).content.decode()
+    strip = page[page.index('<ul class="tabs">') : page.index("</ul></nav>")]
+    links = re.findall(r'href="([^"]+)"', strip)
+    assert len(links) >= 7
+    for link in links:
+        assert client.get(link).status_code == 200, link

@@ -6,20 +6,11 @@ import json
 
 import pyarrow.parquet as pq
 import pytest
+from django.urls import reverse
 
 from datasets_app import operations, queries
-from datasets_app.models import Example, Snapshot
+from datasets_app.models import Example
 from finetune_engine.errors import UserError
-
-
-@pytest.fixture
-def freeze(actor, quick_jobs):
-    def make(dataset, **options):
-        snapshot = operations.create_snapshot(actor=actor, dataset=dataset, **options)
-        quick_jobs()
-        return Snapshot.objects.select_related("dataset").get(pk=snapshot.pk)
-
-    return make
 
 
 def rows_of(snapshot):
@@ -135,3 +126,163 @@ def test_deleting_the_dataset_takes_the_rows_of_its_snapshots_and_keeps_their_re
     assert not queries.ready_snapshots(actor.project).exists()
     with pytest.raises(UserError, match="deleted"):
         queries.snapshot_parquet(snapshot)
+
+
+# --- the form, its preview and personal data ------------------------------------------------------------------
+
+
+def at(name, project, dataset, *more):
+    return reverse(f"datasets:{name}", args=[project.slug, dataset.pk, *more])
+
+
+def test_the_form_shows_the_counts_before_anything_is_frozen(client_for, project, trainer, clauses):
+    client = client_for(trainer)
+    looked = client.post(
+        at("freeze", project, clauses), {"train": 50, "validation": 25, "test": 25, "seed": 1, "look": "1"}
+    )
+    assert [part.count for part in looked.context["preview"].parts] == [30, 15, 15]
+    assert not clauses.snapshots.exists()
+
+
+def test_shares_that_do_not_add_up_are_refused_beside_their_field(client_for, project, trainer, clauses):
+    sent = client_for(trainer).post(
+        at("freeze", project, clauses), {"train": 50, "validation": 10, "test": 10, "seed": 1}
+    )
+    assert sent.status_code == 422
+    assert "add up to 70" in sent.content.decode()
+
+
+def test_a_double_click_freezes_once(client_for, project, trainer, clauses):
+    client = client_for(trainer)
+    key = client.get(at("freeze", project, clauses)).context["form"].initial["idempotency_key"]
+    form = {"train": 80, "validation": 10, "test": 10, "seed": 1, "stratify_by": "none", "idempotency_key": key}
+    first = client.post(at("freeze", project, clauses), form)
+    assert client.post(at("freeze", project, clauses), form).url == first.url
+    snapshot = clauses.snapshots.get()
+    assert (snapshot.stratify_by, snapshot.created_by) == ("", trainer)
+
+
+def test_test_rows_of_an_earlier_snapshot_are_announced(client_for, project, trainer, clauses, freeze):
+    freeze(clauses)
+    page = client_for(trainer).get(at("freeze", project, clauses)).content.decode()
+    assert "The 6 test rows of snapshot 1 stay test rows" in page
+
+
+def test_a_split_that_came_with_the_file_is_announced_instead_of_counted(client_for, project, trainer, dataset_from):
+    rows = [
+        {"text": f"Clause {i} of deed {i * 7}", "label": "AB"[i % 2], "split": "test" if i % 5 == 0 else "train"}
+        for i in range(30)
+    ]
+    dataset = dataset_from("split.jsonl", rows)
+    page = client_for(trainer).get(at("freeze", project, dataset)).content.decode()
+    assert "Your file divides the rows itself" in page
+
+
+def test_columns_of_the_file_are_offered_to_keep_rows_together(client_for, project, trainer, dataset_from):
+    rows = [{"text": f"Clause {i} of deed {i * 7}", "label": "AB"[i % 2], "contract": f"C{i // 5}"} for i in range(30)]
+    dataset = dataset_from("contracts.jsonl", rows)
+    form = client_for(trainer).get(at("freeze", project, dataset)).context["form"]
+    assert [value for value, _words in form.fields["group_by"].choices] == ["", "contract"]
+
+
+def test_a_column_that_does_not_exist_keeps_nothing_together_and_is_refused(actor, clauses):
+    with pytest.raises(UserError, match="no column 'author'") as caught:
+        operations.create_snapshot(actor=actor, dataset=clauses, group_by="author")
+    assert caught.value.field == "group_by"
+
+
+def test_near_duplicates_is_a_group_that_every_dataset_has(clauses, freeze):
+    assert freeze(clauses, group_by="near_duplicates").state == "ready"
+
+
+@pytest.mark.parametrize("pii", [{"soul": "mask"}, {"email": "burn"}, ["email"], "mask"])
+def test_decisions_on_personal_data_that_make_no_sense_are_refused(actor, clauses, pii):
+    with pytest.raises(UserError) as caught:
+        operations.create_snapshot(actor=actor, dataset=clauses, pii=pii)
+    assert caught.value.field == "pii"
+
+
+@pytest.fixture
+def letters(dataset_from):
+    """Thirty rows, three of them with an e-mail address."""
+    rows = [
+        {
+            "text": f"Letter {i} about matter {i * 7}" + (f", write to person{i}@example.org" if i % 10 == 0 else ""),
+            "label": "AB"[i % 2],
+        }
+        for i in range(30)
+    ]
+    return dataset_from("letters.jsonl", rows)
+
+
+def test_a_snapshot_masks_by_the_projects_decisions_and_says_how_many_rows(letters, freeze):
+    snapshot = freeze(letters)
+    texts = " ".join(row["messages"] for row in rows_of(snapshot).values())
+    assert "[EMAIL_1]" in texts
+    assert "@example.org" not in texts
+    assert snapshot.pii["email"] == "mask"
+    assert snapshot.personal["masked"] == {"email": 3}
+
+
+def test_the_requests_own_decision_wins_over_the_projects(letters, freeze):
+    snapshot = freeze(letters, pii={"email": "keep"})
+    assert "person10@example.org" in " ".join(row["messages"] for row in rows_of(snapshot).values())
+    assert (snapshot.pii["email"], snapshot.pii["phone"]) == ("keep", "mask")
+
+
+def test_rows_with_rejected_personal_data_stay_out(letters, freeze):
+    snapshot = freeze(letters, pii={"email": "reject"})
+    assert snapshot.total == 27
+    assert snapshot.personal["rejected"] == {"email": 3}
+
+
+def test_the_api_takes_decisions_and_answers_what_was_done(client, api_key, letters, quick_jobs):
+    headers = {"Authorization": f"Bearer {api_key('read', 'train')}"}
+    address = f"/api/v1/datasets/{letters.pk}/snapshots"
+    begun = client.post(address, {"pii": {"email": "reject"}}, content_type="application/json", headers=headers)
+    assert begun.status_code == 202
+    quick_jobs()
+    done = client.get(f"{address}/1", headers=headers).json()
+    assert done["pii"]["email"] == "reject"
+    assert done["personal"]["rejected"] == {"email": 3}
+    wrong = client.post(address, {"pii": {"email": "burn"}}, content_type="application/json", headers=headers)
+    assert wrong.status_code == 422
+    assert wrong.json()["error"]["param"] == "pii"
+
+
+def test_the_page_says_what_was_masked_and_whether_the_test_is_honest(client_for, project, viewer, letters, freeze):
+    freeze(letters)
+    page = client_for(viewer).get(at("snapshot", project, letters, 1)).content.decode()
+    assert "3 rows: replaced by a placeholder" in page
+    assert "No rows outside train have the same input as a row in train." in page
+
+
+def test_the_list_shows_each_snapshot_and_leads_to_what_changed(client_for, project, viewer, clauses, freeze):
+    freeze(clauses)
+    freeze(clauses)
+    page = client_for(viewer).get(at("snapshots", project, clauses)).content.decode()
+    assert at("snapshot", project, clauses, 2) in page
+    assert at("snapshot_diff", project, clauses, 2) in page
+    assert at("snapshot_diff", project, clauses, 1) not in page, "there is nothing before the first"
+
+
+def test_the_api_lists_snapshots_in_pages(client, api_key, clauses, freeze):
+    freeze(clauses)
+    freeze(clauses)
+    headers = {"Authorization": f"Bearer {api_key('read')}"}
+    address = f"/api/v1/datasets/{clauses.pk}/snapshots"
+    first = client.get(address, {"limit": 1}, headers=headers).json()
+    rest = client.get(address, {"limit": 1, "cursor": first["next_cursor"]}, headers=headers).json()
+    assert [first["data"][0]["number"], rest["data"][0]["number"]] == [2, 1]
+
+
+@pytest.mark.parametrize("name", ["snapshots", "snapshot", "freeze", "snapshot_diff"])
+def test_no_page_makes_more_than_a_dozen_queries(
+    client_for, project, owner, clauses, freeze, django_assert_max_num_queries, name
+):
+    freeze(clauses)
+    freeze(clauses)
+    number = [2] if name in {"snapshot", "snapshot_diff"} else []
+    client = client_for(owner)
+    with django_assert_max_num_queries(12):
+        assert client.get(at(name, project, clauses, *number)).status_code == 200

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune_engine.data.records import Draft, Finding, Mapping, Message, quoted
+from finetune_engine.data.records import Draft, Finding, Mapping, Message, kind_of, quoted
 
 Row = dict[str, Any]
 
@@ -75,7 +75,7 @@ def text_at(row: Row, column: str, findings: list[Finding]) -> str:
         return ""
     text = as_text(value)
     if text is None:
-        kind = "a list" if isinstance(value, list) else "an object"
+        kind = kind_of(value)
         findings.append(
             Finding(
                 "data_type",

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from finetune_engine.data.records import Finding, Message, quoted
+from finetune_engine.data.records import Finding, Message, kind_of, quoted
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _KNOWN = {
@@ -19,7 +19,7 @@ _KNOWN = {
 def check_turns(raw: Any, column: str, findings: list[Finding]) -> list[Message]:
     """Canonical messages from a list of ``{role, content}``; every mistake becomes a finding."""
     if not isinstance(raw, list) or not raw:
-        found = "an empty list" if raw == [] else ("nothing" if raw is None else quoted(raw))
+        found = "an empty list" if raw == [] else kind_of(raw)
         findings.append(
             Finding(
                 "missing_messages_list",
@@ -39,28 +39,29 @@ def check_turns(raw: Any, column: str, findings: list[Finding]) -> list[Message]
 
 def _one(item: Any, place: str, findings: list[Finding]) -> Message | None:
     if not isinstance(item, dict):
-        findings.append(_wrong("data_type", f"has {quoted(item)} in {place} instead of a message.", place, "a message"))
+        fix = 'Write it as {"role": ..., "content": ...}.'
+        message = f"has {kind_of(item)} in {place} instead of a message. {fix}"
+        findings.append(_wrong("data_type", message, place, "a message", found=kind_of(item), fix=fix))
         return None
     calls = item.get("tool_calls") or item.get("function_call")
     if "role" not in item or ("content" not in item and not calls):
         key = "role" if "role" not in item else "content"
         found = ", ".join(map(str, item)) or "nothing"
-        finding = _wrong("message_missing_key", f"has a message without {quoted(key)} in {place}.", place, key)
-        finding.found = found
-        findings.append(finding)
+        fix = f"Add {quoted(key)}."
+        message = f"has a message without {quoted(key)} in {place}. {fix}"
+        findings.append(_wrong("message_missing_key", message, place, key, found=found, fix=fix))
         return None
     role = item["role"]
     if role not in ROLES:
-        finding = _wrong("unrecognized_role", f"has the role {quoted(role)} in {place}.", place, ", ".join(ROLES))
-        finding.found, finding.fix = quoted(role), f"Use one of {', '.join(ROLES)}."
-        findings.append(finding)
+        fix = f"Use one of {', '.join(ROLES)}."
+        message = f"has the role {quoted(role)} in {place}. {fix}"
+        findings.append(
+            _wrong("unrecognized_role", message, place, ", ".join(ROLES), found=quoted(role), fix=fix)
+        )
         return None
     for key in item.keys() - _KNOWN:
-        finding = _wrong(
-            "message_unrecognized_key", f"has {quoted(key)} in {place}, which is kept unread.", place, None
-        )
-        finding.found = key
-        findings.append(finding)
+        message = f"has {quoted(key)} in {place}, which is kept unread."
+        findings.append(_wrong("message_unrecognized_key", message, place, None, found=key))
     content = _content(item.get("content"), bool(calls), place, findings)
     if calls:
         _check_arguments(item, place, findings)
@@ -74,21 +75,25 @@ def _content(content: Any, has_calls: bool, place: str, findings: list[Finding])
     place = f"{place}.content"
     if content is None:
         if not has_calls:
-            findings.append(_wrong("missing_content", f"has a message without content in {place}.", place, "text"))
+            fix = "Add the text, or remove the message."
+            message = f"has a message without content in {place}. {fix}"
+            findings.append(_wrong("missing_content", message, place, "text", found="nothing", fix=fix))
         return None if has_calls else ""
     if isinstance(content, list):
         texts: list[str] = []
         for part in content:
             text = part.get("text", part.get("value")) if isinstance(part, dict) else part
             if not isinstance(text, str) or (isinstance(part, dict) and part.get("type", "text") != "text"):
-                kind = part.get("type") if isinstance(part, dict) else part
-                findings.append(
-                    _wrong("data_type", f"has {quoted(kind)} in {place}; only text is read.", place, "text")
-                )
+                kind = quoted(part.get("type", "no type")) if isinstance(part, dict) else kind_of(part)
+                fix = "Leave that part out, or describe it in words."
+                message = f"has {kind} in {place}; only text is read. {fix}"
+                findings.append(_wrong("data_type", message, place, "text", found=kind, fix=fix))
                 return ""
             texts.append(text)
         return "".join(texts)
-    findings.append(_wrong("data_type", f"has {quoted(content)} in {place} where text was expected.", place, "text"))
+    kind, fix = kind_of(content), "Write it as text."
+    message = f"has {kind} in {place} where text was expected. {fix}"
+    findings.append(_wrong("data_type", message, place, "text", found=kind, fix=fix))
     return ""
 
 
@@ -105,46 +110,41 @@ def _check_arguments(item: dict[str, Any], place: str, findings: list[Finding]) 
             orjson.loads(arguments if isinstance(arguments, str) else "")
         except orjson.JSONDecodeError:
             where = f"{place}.tool_calls"
-            message = f"has tool arguments in {where} that are not valid JSON."
-            findings.append(_wrong("tool_arguments_invalid", message, where, "valid JSON"))
+            found, fix = "text that is not valid JSON", "Correct the arguments, or remove the row."
+            message = f"has tool arguments in {where} that are not valid JSON. {fix}"
+            findings.append(_wrong("tool_arguments_invalid", message, where, "valid JSON", found=found, fix=fix))
 
 
 def check_order(messages: list[Message], column: str, findings: list[Finding]) -> None:
     """Who speaks when: an answer at the end, sides taking turns."""
     roles = [m["role"] for m in messages]
     if "assistant" not in roles:
-        finding = _wrong(
-            "example_missing_assistant_message", "has no answer from the assistant.", column, "an assistant message"
+        fix = "Add the answer as the last message."
+        message, expected = f"has no answer from the assistant. {fix}", "an assistant message"
+        findings.append(
+            _wrong("example_missing_assistant_message", message, column, expected, found=", ".join(roles), fix=fix)
         )
-        finding.found, finding.fix = ", ".join(roles), "Add the answer as the last message."
-        findings.append(finding)
         return
     if roles[-1] != "assistant":
-        finding = _wrong(
-            "last_not_assistant",
-            f"ends with a message by the {roles[-1]}; the last message must be the assistant's answer.",
-            f"{column}[{len(roles) - 1}].role",
-            "assistant",
-        )
-        finding.found, finding.fix = roles[-1], "Add the answer, or remove what comes after the last one."
-        findings.append(finding)
+        place, fix = f"{column}[{len(roles) - 1}].role", "Add the answer, or remove what comes after the last one."
+        message = f"ends with a message by the {roles[-1]}; the last message must be the assistant's answer. {fix}"
+        findings.append(_wrong("last_not_assistant", message, place, "assistant", found=roles[-1], fix=fix))
         return
     sides = [r for r in roles if r in ("user", "assistant")]
     plain = "tool" not in roles and "function" not in roles
     if plain and sides and (sides[0] == "assistant" or any(a == b for a, b in pairwise(sides))):
-        findings.append(
-            _wrong(
-                "roles_not_alternating",
-                "has two turns by the same side in a row.",
-                column,
-                "user and assistant in turn",
-            )
-        )
+        fix = "Join the two turns, or add the one that is missing between them."
+        message, expected = f"has two turns by the same side in a row. {fix}", "user and assistant in turn"
+        findings.append(_wrong("roles_not_alternating", message, column, expected, found=", ".join(roles), fix=fix))
     for i, message in enumerate(messages[:-1]):
         if message["role"] == "assistant" and message["content"] is not None and not message["content"].strip():
             place = f"{column}[{i}].content"
-            findings.append(_wrong("empty_answer", f"has an empty answer in {place}.", place, "text"))
+            fix = "Add the answer, or remove the turn."
+            message = f"has an empty answer in {place}. {fix}"
+            findings.append(_wrong("empty_answer", message, place, "text", found="nothing", fix=fix))
 
 
-def _wrong(code: str, message: str, place: str, expected: str | None) -> Finding:
-    return Finding(code, message, column=place, expected=expected)
+def _wrong(
+    code: str, message: str, place: str, expected: str | None, found: str | None = None, fix: str | None = None
+) -> Finding:
+    return Finding(code, message, column=place, expected=expected, found=found, fix=fix)

@@ -16,6 +16,9 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _TOKEN = re.compile(r'["\[\]{}]')
 # Possessive: a text of millions of characters must not fill memory with places to go back to.
 _STRING_REST = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_STRAY = re.compile(r"[}\s]*[^,\[\]{}\n]*")
+_SCAN_BUDGET = 64 << 20
+_SCAN_LEAST = 4096
 _ERROR_MARGIN = 256
 
 
@@ -40,6 +43,7 @@ class ArrayReader:
         self._base = 0
         self._ended = False
         self._gave_up = False
+        self._scan_left = _SCAN_BUDGET
         self._twice: list[str] = []
         self._json = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=_refuse)
 
@@ -85,9 +89,9 @@ class ArrayReader:
             self._advance(end)
             if len(original) > self._limit:
                 return RawRecord(row, line, None, "", [too_large(len(original), self._limit)])
-            return self._record(row, line, value, original)
+            return self._record(row, line, value, original, start)
 
-    def _record(self, row: int, line: int, value: Any, original: str) -> RawRecord:
+    def _record(self, row: int, line: int, value: Any, original: str, start: int) -> RawRecord:
         record = RawRecord(row, line, None, original)
         if not isinstance(value, dict):
             record.findings.append(not_an_object(value))
@@ -95,20 +99,14 @@ class ArrayReader:
         if (deep := too_deep(original, value)) is not None:
             record.findings.append(deep)
             return record
-        if "\\ud" in original.lower() and (finding := self._lone_surrogate(value, original)) is not None:
-            record.findings.append(finding)
+        if "\\ud" in original.lower() and _has_lone_surrogate(value):
+            position = original.lower().index("\\ud")
+            record.findings.append(self._explain(original, "surrogate", position, line, start))
             return record
         record.value = value
         if self._twice:
             record.findings.append(duplicate_key_finding(self._twice))
         return record
-
-    def _lone_surrogate(self, value: Any, original: str) -> Finding | None:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            return explain(original, "surrogate", original.lower().index("\\ud"))
-        return None
 
     def _broken(self, row: int, line: int, error: Exception) -> RawRecord:
         """The record for an element that cannot be read; moves on to the next one if it can be found."""
@@ -117,31 +115,42 @@ class ArrayReader:
             size = self._skip_large()
             return RawRecord(row, line, None, "", [too_large(size, self._limit)])
         position = error.pos if isinstance(error, json.JSONDecodeError) else start
-        end = self._element_end(start) or self._next_line_start(max(position, start)) or len(self._text)
-        self._gave_up = end == len(self._text)
+        end = self._broken_end(start, max(position, start), is_deep=isinstance(error, RecursionError))
+        self._gave_up = end >= len(self._text)
         original = self._text[start:end].rstrip().removesuffix(",")
         complaint = "recursion" if isinstance(error, RecursionError) else ""
-        finding = self._explain(original, complaint, position - start)
+        finding = self._explain(original, complaint, position - start, line, start)
         self._advance(end)
         return RawRecord(row, line, None, original, [finding])
 
-    def _explain(self, original: str, complaint: str, position: int) -> Finding:
+    def _broken_end(self, start: int, position: int, *, is_deep: bool) -> int:
+        """Where an element that cannot be read ends; always beyond ``start``."""
+        if self._text[start] not in "[{":  # a stray word or bracket: what follows the next comma may be whole
+            match = _STRAY.match(self._text, start + 1)
+            return match.end() if match else start + 1
+        end = self._element_end(start)
+        if end is None and not is_deep:
+            end = self._next_line_start(position)
+        return len(self._text) if end is None else max(end, start + 1)
+
+    def _explain(self, original: str, complaint: str, position: int, line: int, start: int) -> Finding:
+        """The finding for an element that begins at ``start`` on ``line``, with line and column in the file."""
         if "\0" in original:
             return nul_byte(original.index("\0"))
         finding = explain(original, complaint, position)
         offset = int(finding.column or 1) - 1
         before = original[:offset]
         lines = before.count("\n")
-        column = offset - before.rfind("\n") if lines else self._column() + offset
-        place = f"line {self._line + lines}, column {column}"
+        column = offset - before.rfind("\n") if lines else self._column(start) + offset
+        place = f"line {line + lines}, column {column}"
         finding.message = finding.message.replace(f"column {finding.column}", place, 1)
         finding.column = str(column)
         return finding
 
-    def _column(self) -> int:
-        """The column of the current position in its line, from 1."""
-        newline = self._text.rfind("\n", 0, self._at)
-        return self._at - newline if newline >= 0 else self._base + self._at + 1
+    def _column(self, at: int) -> int:
+        """The column of a position in its line, from 1."""
+        newline = self._text.rfind("\n", 0, at)
+        return at - newline if newline >= 0 else self._base + at + 1
 
     def _between(self, row: int) -> Iterator[RawRecord]:
         """What stands after an element: a comma, the end, or a mistake."""
@@ -230,27 +239,36 @@ class ArrayReader:
                 return ""
 
     def _element_end(self, start: int) -> int | None:
-        """Where the brackets opened at ``start`` close, None when they do not."""
+        """Where the brackets opened at ``start`` close, None when they do not.
+
+        A file of rows that never close would be looked through again for each of them: after a while only the next
+        few characters are.
+        """
+        stop = start + max(self._scan_left, _SCAN_LEAST)
+        end, looked = self._brackets_end(start, stop)
+        self._scan_left -= looked - start
+        return end
+
+    def _brackets_end(self, start: int, stop: int) -> tuple[int | None, int]:
+        """``(where the brackets close, how far it was looked)``."""
         depth, at = 0, start
-        while match := _TOKEN.search(self._text, at):
+        while match := _TOKEN.search(self._text, at, stop):
             at = match.end()
             mark = match.group()
             if mark == '"':
                 rest = _STRING_REST.match(self._text, at)
-                if rest is None:
-                    return None
-                if "\n" in rest.group():  # a string never spans lines: its quote was forgotten
-                    return None
+                if rest is None or "\n" in rest.group():  # a string never spans lines: its quote was forgotten
+                    return None, at
                 at = rest.end()
             elif mark in "[{":
                 depth += 1
             else:
                 depth -= 1
                 if depth == 0:
-                    return at
+                    return at, at
                 if depth < 0:
-                    return match.start()
-        return None
+                    return match.start(), at
+        return None, min(stop, len(self._text))
 
     def _next_line_start(self, after: int) -> int | None:
         """The next line that begins an object with the indentation of this one."""
@@ -300,6 +318,14 @@ class ArrayReader:
                 depth += 1 if match.group() in "[{" else -1
                 if depth <= 0:
                     return depth, False, at
+
+
+def _has_lone_surrogate(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 _TRAILING = "is followed by a comma and then the list ends. The comma was passed over."

@@ -16,8 +16,9 @@ from finetune_engine.errors import Place, UserError
 
 BLOCK = 1 << 20
 _SAMPLE_LIMIT = 256 * 1024
-_BOMB_FLOOR = 1 << 30
+_BOMB_FLOOR = 1 << 26
 _BOMB_RATIO = 200
+_MOST_UNPACKED = 1 << 34
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -29,6 +30,12 @@ class ByteSource:
     gzipped: bool
     encoding: str = "utf-8"
     consumed: int = field(default=0, compare=False)
+    name: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The name a person knows the file by."""
+        return self.name or self.path.name
 
     @property
     def size(self) -> int:
@@ -44,14 +51,22 @@ class ByteSource:
             while block := self._read(stream, size):
                 unpacked += len(block)
                 self.consumed = disk.tell()
-                if self.gzipped and unpacked > _BOMB_FLOOR and unpacked > _BOMB_RATIO * max(self.consumed, 1):
-                    raise UserError(
-                        "unsupported_file",
-                        f"{self.path.name} unpacks to more than {_BOMB_RATIO} times its size, so it was not read. "
-                        "Unpack it yourself and upload the file inside.",
-                        place=Place(file=self.path.name),
-                    )
+                if self.gzipped:
+                    self._check_ratio(unpacked)
                 yield block
+
+    def _check_ratio(self, unpacked: int) -> None:
+        """Refuse an archive that unpacks to far more than texts do, or to more than anybody means."""
+        explosive = unpacked > _BOMB_FLOOR and unpacked > _BOMB_RATIO * max(self.consumed, 1)
+        if not explosive and unpacked <= _MOST_UNPACKED:
+            return
+        much = f"{_BOMB_RATIO} times its size" if explosive else f"{_MOST_UNPACKED >> 30} GB"
+        raise UserError(
+            "unsupported_file",
+            f"{self.shown} unpacks to more than {much}, so it was not read. "
+            "Unpack it yourself and upload the file inside.",
+            place=Place(file=self.shown, found=f"more than {much} inside"),
+        )
 
     def _read(self, stream: IO[bytes], size: int) -> bytes:
         try:
@@ -59,8 +74,8 @@ class ByteSource:
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise UserError(
                 "unsupported_file",
-                f"{self.path.name} is a gzip file that is damaged or cut short. Make it again or upload the file inside.",
-                place=Place(file=self.path.name),
+                f"{self.shown} is a gzip file that is damaged or cut short. Make it again or upload the file inside.",
+                place=Place(file=self.shown),
             ) from error
 
     def blocks(self, size: int = BLOCK) -> Iterator[bytes]:
@@ -90,7 +105,7 @@ def open_source(path: Path, *, name: str | None = None, scan_bytes: int | None =
     shown = name or path.name
     with path.open("rb") as disk:
         head = disk.read(4)
-    source = ByteSource(path, gzipped=head[:2] == b"\x1f\x8b")
+    source = ByteSource(path, gzipped=head[:2] == b"\x1f\x8b", name=shown)
     start = next(source.raw_blocks(BLOCK), b"")
     for mark, encoding in _BOMS:
         if start.startswith(mark):

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from finetune_engine.data.records import Finding, quoted
+from finetune_engine.data.records import Finding, kind_of, quoted
 
 _EXPECTED = {
     "Expecting ',' delimiter": "a comma or a closing bracket",
@@ -173,15 +173,7 @@ def loads(data: bytes) -> Any:
 
 def not_an_object(value: Any) -> Finding:
     """The finding for a row that is valid JSON but not ``{...}``."""
-    kinds = {
-        list: "a list",
-        str: "a text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        type(None): "null",
-    }
-    kind = kinds.get(type(value), "something else")
+    kind = "null" if value is None else kind_of(value)
     return Finding(
         "data_type",
         f'is {kind}, not an object with named fields. Write it as {{"name": value, ...}}.',

@@ -28,7 +28,11 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a file seems to be. ``format`` is None when no format fits; then ``problem`` says what to do."""
+    """What a file seems to be. ``format`` is None when no format fits; then ``problem`` says what to do.
+
+    ``lists`` are the names of the lists when the file is one object of lists of rows: a mapping may choose some.
+    ``sheet`` is the sheet of a workbook that is read. ``warnings`` are ``{code, message}`` about the whole file.
+    """
 
     name: str
     format: str | None
@@ -40,6 +44,9 @@ class Preview:
     rows: list[PreviewRow] = field(default_factory=list)
     problem: str | None = None
     problem_code: str | None = None
+    lists: list[str] = field(default_factory=list)
+    sheet: str | None = None
+    warnings: list[dict[str, str]] = field(default_factory=list)
 
 
 def sniff(path: Path | str, name: str | None = None, options: AnyMapping[str, Any] | None = None) -> Preview:
@@ -55,7 +62,8 @@ def sniff(path: Path | str, name: str | None = None, options: AnyMapping[str, An
     chosen = read_options(options)
     path = Path(path)
     shown = name or chosen.name or path.name
-    source = open_records(path, name=shown, max_line_bytes=chosen.max_line_bytes, scan_bytes=_SCAN_BYTES)
+    lists = chosen.mapping.lists if chosen.mapping else None
+    source = open_records(path, name=shown, max_line_bytes=chosen.max_line_bytes, scan_bytes=_SCAN_BYTES, lists=lists)
     sample = source.sample(SAMPLE_ROWS)
     detected, problem = None, None
     try:
@@ -74,13 +82,16 @@ def sniff(path: Path | str, name: str | None = None, options: AnyMapping[str, An
         rows=[_row(record, detected) for record in sample[:PREVIEW_ROWS]],
         problem=problem.sentence if problem else None,
         problem_code=problem.code if problem else None,
+        lists=list(source.lists()),
+        sheet=source.sheet,
+        warnings=source.notes,
     )
 
 
 def _row(record: RawRecord, detected: Any) -> PreviewRow:
     if record.value is None or detected is None:
-        problem = record.findings[0].placed(record.row, record.line).message if record.findings else None
+        problem = record.findings[0].placed(record.row, record.line, record.sheet).message if record.findings else None
         return PreviewRow(record.row, record.line, record.original[:2000], [], problem=problem)
     draft = detected.convert(record.value)
-    finding = draft.findings[0].placed(record.row, record.line).message if draft.findings else None
+    finding = draft.findings[0].placed(record.row, record.line, record.sheet).message if draft.findings else None
     return PreviewRow(record.row, record.line, record.original[:2000], draft.messages, draft.label, finding)

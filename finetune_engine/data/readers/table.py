@@ -16,9 +16,10 @@ DELIMITERS = (",", ";", "\t", "|")
 @dataclass(frozen=True)
 class Layout:
     """How a table is laid out. ``header_line`` is the line the header stands on, from 1; ``agreement`` is the share
-    of the first rows that have the usual width (0 when every row has one cell)."""
+    of the first rows that have the usual width (0 when every row has one cell). ``delimiter`` is None where cells
+    are not parted by a character."""
 
-    delimiter: str
+    delimiter: str | None
     header_line: int
     columns: tuple[str, ...]
     repeated: tuple[str, ...] = ()
@@ -68,16 +69,22 @@ def _agreement(lines: list[str], delimiter: str) -> float:
 
 def _header(lines: list[str], delimiter: str, agreement: float) -> Layout | None:
     rows = [(line, cells) for line, cells in _rows(lines, delimiter) if any(c.strip() for c in cells)]
+    return header_of(rows, delimiter, agreement)
+
+
+def header_of(rows: list[tuple[int, list[str]]], delimiter: str | None, agreement: float) -> Layout | None:
+    """The layout by the first rows that are not blank, ``(line, cells)``: the header is the first row that is as wide
+    as most and has more than one cell filled. None for no rows."""
     if not rows:
         return None
     width = Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
     full = (r for r in rows if len(r[1]) >= width and (width == 1 or sum(bool(c.strip()) for c in r[1]) > 1))
     line, cells = next(full, rows[0])
-    names, repeated = _distinct([c.strip() for c in cells])
+    names, repeated = distinct_names([c.strip() for c in cells])
     return Layout(delimiter, line, names, repeated, agreement)
 
 
-def _distinct(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def distinct_names(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names made unique ("text", "text 2") and blank ones filled in ("column 3"), with those that were repeated."""
     while len(names) > 1 and not names[-1]:
         names = names[:-1]
@@ -149,7 +156,8 @@ def read_table(blocks: Iterable[bytes], layout: Layout, max_bytes: int) -> Itera
     """One record per row below the header that is not blank. A bad row is a record with a finding."""
     csv.field_size_limit(1 << 30)
     lines = _Lines(split_lines(blocks, max_bytes), max_bytes)
-    reader = csv.reader(lines, delimiter=layout.delimiter, strict=True)
+    delimiter = layout.delimiter or ","
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     row = 0
     header_seen = False
     while True:
@@ -163,7 +171,7 @@ def read_table(blocks: Iterable[bytes], layout: Layout, max_bytes: int) -> Itera
                 return
             finding = _mistake(str(error), lines, max_bytes)
             lines.put_back_all_but_first()
-            reader = csv.reader(lines, delimiter=layout.delimiter, strict=True)
+            reader = csv.reader(lines, delimiter=delimiter, strict=True)
             if not header_seen and lines.record[0][0] < layout.header_line:
                 continue
             row += 1
@@ -192,8 +200,8 @@ def _record(row: int, number: int, cells: list[str], layout: Layout, lines: _Lin
     return RawRecord(row, number, dict(zip(layout.columns, cells, strict=True)), original)
 
 
-def _ragged(cells: int, width: int, delimiter: str) -> Finding:
-    mark = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}[delimiter]
+def _ragged(cells: int, width: int, delimiter: str | None) -> Finding:
+    mark = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}[delimiter or ","]
     hint = (
         f"Put text that contains a {mark} in double quotes."
         if cells > width

@@ -13,6 +13,7 @@ import pytest
 
 from finetune_engine.data.options import read_options
 from finetune_engine.data.prepare import prepare
+from finetune_engine.data.stored_once import filled
 from finetune_engine.events import ListSink
 from finetune_engine.ports import Run
 
@@ -31,7 +32,7 @@ class Prepared:
 
     @property
     def examples(self) -> pl.DataFrame:
-        return pl.concat([pl.read_parquet(self.out / name) for name in self.report["chunks"]])
+        return filled(pl.concat([pl.read_parquet(self.out / name) for name in self.report["chunks"]]))
 
     @property
     def findings(self) -> pl.DataFrame:

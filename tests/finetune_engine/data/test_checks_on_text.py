@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-
-from finetune_engine.data.pii import MAY_HOLD_PII, find_pii
 
 ANSWER = "We will look into the matter and write to you again before the end of next week."
 
@@ -15,53 +14,12 @@ def one(**row: str) -> str:
     return json.dumps({"prompt": "Could you please tell me when my parcel arrives", "completion": ANSWER} | row)
 
 
-@pytest.mark.parametrize(
-    ("text", "kind", "value"),
-    [
-        ("write to jo.doe+x@mail.example.org today", "email", "jo.doe+x@mail.example.org"),
-        ("call (555) 123-4567 now", "phone", "(555) 123-4567"),
-        ("reach us on +44 20 7946 0958.", "phone", "+44 20 7946 0958"),
-        ("my card is 4111 1111 1111 1111 ok", "card", "4111 1111 1111 1111"),
-        ("pay to DE89 3704 0044 0532 0130 00 please", "iban", "DE89 3704 0044 0532 0130 00"),
-        ("GB82WEST12345698765432.", "iban", "GB82WEST12345698765432"),
-        ("SSN 078-05-1120 given", "us_ssn", "078-05-1120"),
-        ("from 192.168.10.24 at noon", "ip", "192.168.10.24"),
-        ("host 2001:db8:85a3:0:0:8a2e:370:7334 up", "ip", "2001:db8:85a3:0:0:8a2e:370:7334"),
-        ("see https://bob:hunter2@example.com/x for it", "url_credentials", "https://bob:hunter2@example.com/x"),
-        ("key AKIAIOSFODNN7EXAMPLE here", "secret", "AKIAIOSFODNN7EXAMPLE"),
-        ("password: Tr0ub4dor&3x", "secret", "Tr0ub4dor&3x"),
-    ],
-)
-def test_personal_data_is_found_where_it_is(text, kind, value):
-    import polars as pl
-
-    (span,) = find_pii(text)
-    assert (span.kind, text[span.start : span.end]) == (kind, value)
-    assert pl.Series([text]).str.contains(MAY_HOLD_PII).item()
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "card 4111 1111 1111 1112 is not one",
-        "DE89 3704 0044 0532 0130 01 is not one",
-        "as set out in Section 3.4.2.1 above",
-        "on 2012-10-01 at 00:15 and 11/01/2015",
-        "between 1000-450-300 and 5001 - 7500",
-        "the total is 1,234,567.89 dollars",
-        "order 000-12-3456 and 900-12-3456",
-    ],
-)
-def test_what_only_looks_like_personal_data_is_left_alone(text):
-    assert find_pii(text) == []
-
-
 def test_personal_data_is_flagged_with_its_span_and_never_its_value(prepare_text):
     prompt = "Please write to jo@example.org about my parcel today"
     done = prepare_text("a.jsonl", one(prompt=prompt))
     (finding,) = done.of("pii")
     assert prompt[finding["start"] : finding["end"]] == "jo@example.org"
-    assert (finding["column"], finding["found"], done.status(1)) == ("prompt", "email", "flagged")
+    assert (finding["column"], finding["kind"], done.status(1)) == ("prompt", "email", "flagged")
     assert "jo@example.org" not in json.dumps(done.findings.to_dicts())
 
 
@@ -117,3 +75,60 @@ def test_characters_of_scripts_without_blanks_count_as_words(prepare_text):
     done = prepare_text("a.jsonl", one(prompt="请告诉我包裹什么时候到", completion="我们会在下周末之前再次写信给您。"))
     assert done.examples["prompt_words"][0] == 11
     assert done.counts["accepted"] == 1
+
+
+def many(count: int = 60) -> list[str]:
+    """Rows that nothing is wrong with."""
+    return [one(prompt=f"Could you tell me about parcel {i} now", completion=f"{ANSWER} {i}") for i in range(count)]
+
+
+def test_an_answer_in_another_language_is_flagged(prepare_text):
+    german = "Wir werden der Sache nachgehen und Ihnen vor dem Ende der nächsten Woche wieder schreiben."
+    done = prepare_text("a.jsonl", "\n".join([one(completion=german), *many()]))
+    (finding,) = done.of("language_mismatch")
+    assert (finding["row"], finding["column"], finding["found"], done.status(1)) == (1, "answer", "German", "flagged")
+
+
+def test_an_answer_of_another_form_is_flagged(prepare_text):
+    answer = '{"answer": "We will look into the matter and write to you again before next week."}'
+    done = prepare_text("a.jsonl", "\n".join([one(completion=answer), *many()]))
+    (finding,) = done.of("inconsistent_format")
+    assert (finding["row"], finding["found"], finding["expected"], done.status(1)) == (
+        1,
+        "JSON",
+        "running text",
+        "flagged",
+    )
+
+
+def test_a_pair_of_equal_answers_is_rejected(prepare_text):
+    pairs = [{"prompt": f"What about parcel {i}?", "chosen": f"{ANSWER} {i}", "rejected": "No idea."} for i in range(5)]
+    pairs[2]["rejected"] = pairs[2]["chosen"] + " "
+    done = prepare_text("a.jsonl", "\n".join(map(json.dumps, pairs)), task_type="preference")
+    assert [finding["row"] for finding in done.of("chosen_equals_rejected")] == [3]
+    assert done.status(3) == "rejected"
+
+
+def test_personal_data_in_an_earlier_turn_is_named_by_its_path(prepare_text):
+    turns = [("user", "I am jo@example.org"), ("assistant", "Hello"), ("user", "When?"), ("assistant", ANSWER)]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    (finding,) = prepare_text("a.jsonl", json.dumps({"messages": messages})).of("pii")
+    assert (finding["column"], finding["start"], finding["end"]) == ("messages[0].content", 5, 19)
+
+
+def test_letters_read_in_the_wrong_encoding_are_mended(prepare_text):
+    done = prepare_text("a.jsonl", one(prompt="The cafÃ© was closed when I came by today"))
+    assert done.examples["prompt"].item() == "The café was closed when I came by today"
+    assert done.of("damaged_text") == []
+
+
+def test_with_cleaning_switched_off_they_are_flagged(prepare_text):
+    done = prepare_text("a.jsonl", one(prompt="The cafÃ© was closed when I came by today"), cleaning=[])
+    assert [finding["column"] for finding in done.of("damaged_text")] == ["prompt"]
+
+
+def test_a_row_longer_than_the_model_reads_is_counted_by_its_tokenizer(prepare_text):
+    folder = Path(__file__).parents[3] / "finetune_engine" / "catalogue" / "demo_base" / "model"
+    done = prepare_text("a.jsonl", one(), tokenizer=str(folder), context_tokens=20)
+    (finding,) = done.of("too_long")
+    assert finding["found"] == f"{done.examples['tokens'].item()} tokens"

@@ -67,7 +67,7 @@ def test_accepted_and_flagged_rows_are_divided_80_10_10(prepare_text, freeze):
     assert 101 in frame["row"].to_list()
     assert frame["row"].is_sorted()
     assert manifest["labels"]["test"] == {"complaint": 5, "question": 5}
-    assert manifest["leakage"] == {"exact": 0, "near": 0}
+    assert manifest["leakage"] == {"exact_across_splits": 0, "near_across_splits": 0}
     assert manifest["statistics"]["total_examples"] == 100
     assert (manifest["statistics"]["train_size"], manifest["statistics"]["val_size"]) == (80, 10)
 

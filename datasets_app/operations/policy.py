@@ -1,0 +1,103 @@
+"""What a project decides about its data: personal data per kind, and how texts are cleaned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts_app.operations import record
+from accounts_app.permissions import Actor
+from datasets_app.choices import PiiAction
+from datasets_app.models import DataPolicy
+from datasets_app.queries.policy import CLEANING, all_kinds, checked_plan
+from finetune_engine.errors import UserError
+
+
+def set_pii_decision(*, actor: Actor, kind: str, action: str) -> DataPolicy:
+    """Say what happens to personal data of ``kind`` (``mask``, ``reject``, ``keep``) in everything that is frozen from
+    now on. Snapshots that exist stay as they are. Raises UserError for an unknown kind or action."""
+    return set_pii_decisions(actor=actor, decisions={kind: action})
+
+
+def set_pii_decisions(*, actor: Actor, decisions: dict[str, str]) -> DataPolicy:
+    """The same for several kinds at once; all or none. A decision that stands already is confirmed: its person and
+    time become the newest."""
+    kinds = all_kinds()
+    for kind, action in decisions.items():
+        if kind not in kinds:
+            raise UserError(
+                "unknown_kind",
+                f"There is no kind of personal data {kind[:40]!r}; the kinds are {', '.join(kinds)}.",
+                field="kind",
+            )
+        if action not in PiiAction.values:
+            raise UserError(
+                "unknown_action",
+                f"Personal data is replaced (mask), its rows are left out (reject), or it is kept (keep): {action[:40]!r}"
+                " is none of these.",
+                field="action",
+            )
+    with transaction.atomic():
+        policy = _locked(actor)
+        for kind, action in decisions.items():
+            before = policy.pii.get(kind, PiiAction.MASK.value)
+            policy.pii[kind] = action
+            _sign(policy, kind, actor)
+            record(
+                actor=actor,
+                project=actor.project,
+                act="data_policy.pii",
+                subject=f"personal data {kind}",
+                data={"from": before, "to": action},
+            )
+        _save(policy, actor)
+    return policy
+
+
+def set_cleaning(
+    *,
+    actor: Actor,
+    steps: list[str] | None,
+    replacements: list[dict[str, Any]] | None = None,
+    boilerplate: list[str] | None = None,
+) -> DataPolicy:
+    """Say how texts are cleaned at the next check: the names of ``steps`` in order (None means the usual ones),
+    find-and-replace rules, and patterns of text to take out.
+
+    Raises UserError for an unknown step, a rule without anything to find, or a pattern that cannot be read.
+    """
+    replacements, boilerplate = replacements or [], boilerplate or []
+    checked_plan({"cleaning": steps, "replacements": replacements, "boilerplate": boilerplate})
+    with transaction.atomic():
+        policy = _locked(actor)
+        policy.cleaning, policy.replacements, policy.boilerplate = steps, replacements, boilerplate
+        _sign(policy, CLEANING, actor)
+        _save(policy, actor)
+        record(
+            actor=actor,
+            project=actor.project,
+            act="data_policy.cleaning",
+            subject="cleaning",
+            data={"steps": steps, "replacements": len(replacements), "boilerplate": len(boilerplate)},
+        )
+    return policy
+
+
+def _locked(actor: Actor) -> DataPolicy:
+    DataPolicy.objects.get_or_create(project=actor.project)
+    return DataPolicy.objects.select_for_update().get(project=actor.project)
+
+
+def _sign(policy: DataPolicy, subject: str, actor: Actor) -> None:
+    policy.decided[subject] = {
+        "user": actor.user.pk if actor.user else None,
+        "key": actor.api_key.prefix if actor.api_key else "",
+        "at": timezone.now().isoformat(),
+    }
+
+
+def _save(policy: DataPolicy, actor: Actor) -> None:
+    policy.updated_by, policy.updated_at = actor.user, timezone.now()
+    policy.save()

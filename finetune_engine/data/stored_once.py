@@ -1,0 +1,80 @@
+"""A text is stored once: what a chunk can be given back from its other columns is left out of it.
+
+Two columns often repeat the input and the answer letter by letter. ``messages`` is left out (null) where it is one plain
+question and one plain answer. ``original``, the line as it was uploaded, is left out where it is the row's
+``original_form`` with the input and the answer put in place of two marks. Both are left out only after the very text
+was compared with what ``filled`` would give back.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+QUESTION, BETWEEN, END = '[{"role":"user","content":"', '"},{"role":"assistant","content":"', '"}]'
+# Neither can stand in a form by itself: a line of text holds no such characters.
+_PROMPT, _ANSWER = "\x01", "\x02"
+
+
+def compact(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows without what can be given back, and with the column ``original_form``."""
+    import polars as pl
+
+    form = _form_of(frame)
+    plain = pl.concat_str(pl.lit(QUESTION), "prompt", pl.lit(BETWEEN), "answer", pl.lit(END))
+    columns = [pl.when(pl.col("messages") != plain).then("messages").alias("messages")]
+    if form is None:
+        return frame.with_columns(*columns, pl.lit(None, pl.String).alias("original_form"))
+    given = pl.col("original") == pl.concat_str(_pieces(form))
+    columns.append(pl.when(~given).then("original").alias("original"))
+    return frame.with_columns(*columns, pl.when(given).then(pl.lit(form)).alias("original_form"))
+
+
+def _form_of(frame: pl.DataFrame) -> str | None:
+    """How the first row writes its input and its answer into its line."""
+    for prompt, answer, original in frame.head(1).select("prompt", "answer", "original").iter_rows():
+        if prompt and answer and original.count(prompt) == 1 and original.count(answer) == 1:
+            form: str = original.replace(prompt, _PROMPT).replace(answer, _ANSWER)
+            if form.count(_PROMPT) == form.count(_ANSWER) == 1:
+                return form
+    return None
+
+
+def _pieces(form: str) -> list[pl.Expr]:
+    """The parts of a form: fixed texts, and the two columns."""
+    import polars as pl
+
+    first, second = sorted((_PROMPT, _ANSWER), key=form.index)
+    names = {_PROMPT: "prompt", _ANSWER: "answer"}
+    before, rest = form.split(first)
+    between, after = rest.split(second)
+    return [pl.lit(before), pl.col(names[first]), pl.lit(between), pl.col(names[second]), pl.lit(after)]
+
+
+def filled(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows with everything that ``compact`` left out. Columns that are not there are left alone."""
+    import polars as pl
+
+    if "messages" in frame.columns and frame["messages"].null_count():
+        plain = pl.concat_str(pl.lit(QUESTION), "prompt", pl.lit(BETWEEN), "answer", pl.lit(END))
+        frame = frame.with_columns(pl.coalesce("messages", plain).alias("messages"))
+    if "original_form" in frame.columns:
+        for form in frame["original_form"].drop_nulls().unique().to_list():
+            given = pl.when(pl.col("original_form") == form).then(pl.concat_str(_pieces(form)))
+            frame = frame.with_columns(pl.coalesce("original", given).alias("original"))
+        frame = frame.drop("original_form")
+    return frame
+
+
+def fill_row(row: dict[str, Any]) -> dict[str, Any]:
+    """``filled`` for one row as a dictionary (a new one)."""
+    out = dict(row)
+    prompt, answer = row.get("prompt") or "", row.get("answer") or ""
+    if row.get("messages") is None:
+        out["messages"] = f"{QUESTION}{prompt}{BETWEEN}{answer}{END}"
+    if row.get("original") is None:
+        form = row.get("original_form") or ""
+        out["original"] = "".join({_PROMPT: prompt, _ANSWER: answer}.get(letter, letter) for letter in form)
+    return out
