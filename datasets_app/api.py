@@ -25,7 +25,7 @@ from datasets_app.api_schemas import (
 from datasets_app.api_uploads import given_mapping, given_upload
 from datasets_app.choices import DatasetState, TaskType
 from datasets_app.models import Dataset, Example
-from datasets_app.queries.rows import RowFilters, full_rows, visible
+from datasets_app.queries.rows import WIDE_WINDOW, RowFilters, full_rows, visible
 from datasets_app.views.detail import dataset_of
 from datasets_app.views.rows import rejected_csv
 from finetune_engine.errors import UserError
@@ -120,15 +120,16 @@ def list_examples(
     code: str = "",
     split: str = "",
     q: str = "",
+    label: str = "",
 ) -> ExampleList:
-    """Rows in the order of the file. A search (``q``, ``split``) may give a short page with a cursor: go on with it."""
+    """Rows in the order of the file. Several filters, or a search, may give a short page with a cursor: go on with it."""
     dataset = _ready(_actor(request), dataset_id)
-    filters = RowFilters.checked(status=status, code=code, split=split, q=q)
+    filters = RowFilters.checked(status=status, code=code, split=split, q=q, label=label)
     if cursor and not (cursor.isdigit() and len(cursor) < 12):
         raise UserError("bad_cursor", "This cursor does not belong to this list.", field="cursor")
     if limit < 1:
         raise UserError("bad_limit", "The limit must be at least 1.", field="limit")
-    page = queries.example_rows(dataset, int(cursor or 0), filters, limit=limit)
+    page = queries.example_rows(dataset, int(cursor or 0), filters, limit=limit, window=WIDE_WINDOW)
     following = str(page.next_cursor) if page.next_cursor is not None else None
     return ExampleList(data=[example_out(row) for row in full_rows(dataset, page.items)], next_cursor=following)
 

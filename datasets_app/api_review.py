@@ -135,7 +135,7 @@ def get_next(request: HttpRequest, dataset_id: str, wanted: Query[NextIn]) -> Ca
 @router.post("/datasets/{dataset_id}/review/next", auth=key_auth(Act.REVIEW), response=CardOut, summary="The next row")
 def post_next(request: HttpRequest, dataset_id: str, wanted: NextIn | None = None) -> CardOut:
     """The same with a JSON body."""
-    return _next(request, dataset_id, wanted or NextIn())
+    return _next(request, dataset_id, wanted or NextIn.model_validate({}))
 
 
 @router.post(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponseBase
-from ninja import Field, Router, Schema, Status
+from ninja import Field, Query, Router, Schema, Status
 from pydantic import ConfigDict
 
 from accounts_app.api import key_auth
@@ -141,11 +141,13 @@ def get_snapshot(request: HttpRequest, dataset_id: str, number: int) -> Snapshot
     response=DiffOut,
     summary="What changed since an earlier snapshot",
 )
-def get_diff(request: HttpRequest, dataset_id: str, number: int) -> DiffOut:
+def get_diff(
+    request: HttpRequest, dataset_id: str, number: int, earlier: Annotated[str, Query(alias="from")] = ""
+) -> DiffOut:
     """``?from=`` names the earlier snapshot; without it the one before. Rows are matched by text, then by number."""
     actor = _actor(request)
     snapshot = snapshot_of(actor, dataset_id, number)
-    before = earlier_one(actor, snapshot, request.GET.get("from", ""))
+    before = earlier_one(actor, snapshot, earlier)
     return diff_out(before, snapshot, snapshot_diff(before, snapshot))
 
 

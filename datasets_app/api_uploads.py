@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from django.http import HttpRequest
-from ninja import File, Form, Router, Schema, Status
+from ninja import Field, File, Form, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import ConfigDict
 
@@ -80,8 +80,19 @@ class SourceList(Schema):
     next_cursor: str | None = None
 
 
+class ReadingIn(Schema):
+    """How the file with this number is read from now on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    number: int
+    format: str = "auto"
+    mapping: dict[str, Any] | None = None
+
+
 class RecheckIn(Schema):
-    """Settings of the new check; those that are left out stay as they are."""
+    """Settings of the new check; those that are left out stay as they are. ``sources`` names files that are to be read
+    in another way."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -89,6 +100,7 @@ class RecheckIn(Schema):
     over_length: str | None = None
     base_model: str | None = None
     context_tokens: int | None = None
+    sources: list[ReadingIn] = Field(default_factory=list)
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -272,9 +284,13 @@ def restore_source(request: HttpRequest, dataset_id: str, number: int) -> Status
 def recheck(request: HttpRequest, dataset_id: str, wanted: RecheckIn | None = None) -> Status[Accepted]:
     """With other settings, and with what the project decided about cleaning."""
     actor = actor_of(request)
-    settings = wanted.model_dump(exclude_unset=True) if wanted else {}
+    dataset = dataset_of(actor, dataset_id)
+    settings = wanted.model_dump(exclude_unset=True, exclude={"sources"}) if wanted else {}
+    readings = {}
+    for reading in wanted.sources if wanted else []:
+        readings[fetch_source(dataset, reading.number).number] = reading_of(reading.format, reading.mapping)
     job = operations.recheck_dataset(
-        actor=actor, dataset=dataset_of(actor, dataset_id), settings=settings, idempotency_key=key_of(request)
+        actor=actor, dataset=dataset, settings=settings, readings=readings, idempotency_key=key_of(request)
     )
     return Status(202, Accepted(id=job.pk, status="processing"))
 

@@ -45,7 +45,7 @@ class SnapshotForm(StyledForm):
         ),
     )
     seed = forms.IntegerField(
-        label=_("Seed"),
+        label=_("Number that starts the shuffle"),
         initial=42,
         min_value=0,
         max_value=2**31 - 1,

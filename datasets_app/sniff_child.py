@@ -55,7 +55,10 @@ def _judged(row: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     plan = read_plan({key: options[key] for key in ("cleaning", "replacements", "boilerplate") if key in options})
     messages, steps = clean_messages(row["messages"], plan)
     task_type = str(options.get("task_type") or "auto")
-    findings = check_messages(messages, task_type="chat" if task_type == "auto" else task_type, row=row["row"])
+    worse_answer = row.get("rejected") or None
+    findings = check_messages(
+        messages, task_type="chat" if task_type == "auto" else task_type, rejected=worse_answer, row=row["row"]
+    )
     status = "accepted"
     for finding in findings:
         status = worse(status, status_of(finding.code))

@@ -15,7 +15,7 @@ from accounts_app.permissions import Actor
 from datasets_app.choices import TaskType
 from datasets_app.models import Dataset, Example, Snapshot
 from datasets_app.operations import create_snapshot
-from datasets_app.queries import snapshots_of_dataset
+from datasets_app.queries import is_current, snapshots_of_dataset
 from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.errors import UserError
 from finetune_engine.train.spec import METHODS
@@ -211,9 +211,9 @@ def _check_method(spec: Mapping[str, Any], task_type: str) -> None:
 
 
 def _snapshot_of(actor: Actor, dataset: Dataset) -> Snapshot:
-    """The newest snapshot when no row was decided or edited since, else a new one."""
+    """The newest snapshot when freezing now would give the same rows, else a new one."""
     newest = snapshots_of_dataset(dataset).filter(state__in=["ready", "processing"]).first()
-    if newest is not None:
+    if newest is not None and is_current(newest, dataset):
         decided = Example.objects.filter(dataset=dataset, import_attempt=dataset.import_attempt or 0)
         if not decided.exclude(decision="").filter(decided_at__gt=newest.created_at).exists():
             return newest

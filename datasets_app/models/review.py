@@ -55,6 +55,16 @@ class BulkAct(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     undone_at = models.DateTimeField(null=True)
 
+    @property
+    def going_on(self) -> str:
+        """How an address names that this act is being gone on with."""
+        return f"continue-{self.pk}"
+
+    @property
+    def going_back(self) -> str:
+        """How an address names that this act is being taken back."""
+        return f"undo-{self.pk}"
+
 
 class ReviewAct(models.Model):
     """One decision of one person on one row, with what the row was before."""

@@ -15,7 +15,7 @@ from accounts_app.permissions import Actor
 from datasets_app import chunks
 from datasets_app.choices import Act, Decision, Status
 from datasets_app.models import BulkAct, Dataset, Example, RowLock
-from datasets_app.operations.decisions import check_ready, count_acts, move_counters
+from datasets_app.operations.decisions import check_ready, count_acts, hold_dataset, move_counters
 from datasets_app.queries.rows import RowFilters, example_window, visible
 from datasets_app.row_messages import checked_messages
 from finetune_engine.errors import UserError
@@ -49,6 +49,7 @@ def decide_rows(
     while cursor is not None:
         page = example_window(dataset, cursor, filters, size=BATCH)
         with transaction.atomic():
+            hold_dataset(dataset)
             still = BulkAct.objects.filter(pk=bulk.pk, reached_row=cursor)
             if not still.update(reached_row=page.end):  # another request goes on with it, or it is being undone
                 break
@@ -143,6 +144,7 @@ def _acceptable(dataset: Dataset, found: list[Example]) -> list[Example]:
 
 def _undo_batch(actor: Actor, dataset: Dataset, bulk: BulkAct) -> int:
     with transaction.atomic():
+        hold_dataset(dataset)
         rows = Example.objects.select_for_update().filter(bulk_act=bulk, import_attempt=dataset.visible_attempt)
         found = list(rows.order_by("row").values_list("pk", "status", "checked_status")[:BATCH])
         if not found:

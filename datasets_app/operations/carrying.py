@@ -60,7 +60,7 @@ def _carry(dataset: Dataset, old: int, new: int, move: Move, which: str, *, take
     values = [f"{column} = o.{column}" for column in _CARRIED]
     where = [
         "n.dataset_id = %s", "n.import_attempt = %s", "o.dataset_id = %s", "o.import_attempt = %s",
-        "o.row >= %s", "o.row < %s", "n.row = o.row + %s", which,
+        'o."row" >= %s', 'o."row" < %s', 'n."row" = o."row" + %s', which,
     ]  # fmt: skip
     if takes_status:
         values.append(

@@ -16,11 +16,13 @@ from datasets_app.queries.groups import spelling_variants
 from datasets_app.queries.rows import visible
 from finetune_engine.errors import UserError
 
+ROWS_AT_ONCE = 200  # of one group
 SPELLING_BATCH = 100
 
 
 def settle_group(*, actor: Actor, dataset: Dataset, rows: Collection[int], keep: Collection[int]) -> int:
-    """Accept the rows in ``keep`` and reject the others of ``rows``, all or none. Returns how many changed.
+    """Accept the rows in ``keep`` and reject the others of ``rows``. Returns how many changed: ``ROWS_AT_ONCE`` at most,
+    all or none of them; call it again to go on.
 
     Raises UserError when nothing is kept or a row to keep is not of the group, and as ``decide_example`` does.
     """
@@ -28,24 +30,24 @@ def settle_group(*, actor: Actor, dataset: Dataset, rows: Collection[int], keep:
         raise UserError("nothing_kept", _("Choose at least one row to keep."), field="keep")
     if stray := sorted(set(keep) - set(rows)):
         raise UserError("not_of_the_group", _("Row %(n)s is not one of these rows.") % {"n": stray[0]}, field="keep")
-    changed = 0
+    wanted = {row: "accept" if row in keep else "reject" for row in rows}
+    found = visible(dataset).filter(row__in=rows).order_by("row")
+    changing = [example for example in found if not _says_already(example, wanted[example.row])]
+    changing.sort(key=lambda example: wanted[example.row])  # what is kept comes first
     with transaction.atomic():
-        for example in visible(dataset).filter(row__in=rows).order_by("row"):
-            action = "accept" if example.row in keep else "reject"
-            if _says_already(example, action):
-                continue
-            decide_example(actor=actor, dataset=dataset, example=example, action=action)
-            changed += 1
-    return changed
+        for example in changing[:ROWS_AT_ONCE]:
+            decide_example(actor=actor, dataset=dataset, example=example, action=wanted[example.row])
+    return len(changing[:ROWS_AT_ONCE])
 
 
 def undo_group(*, actor: Actor, dataset: Dataset, rows: Collection[int]) -> int:
-    """Put every decided row of the group back to what the checks said. Returns how many changed."""
+    """Put the decided rows of the group back to what the checks said. Returns how many changed, as ``settle_group``."""
     with transaction.atomic():
-        decided = list(visible(dataset).filter(row__in=rows).exclude(decision=Decision.NONE).order_by("row"))
-        for example in decided:
+        decided = visible(dataset).filter(row__in=rows).exclude(decision=Decision.NONE).order_by("row")
+        changing = list(decided[:ROWS_AT_ONCE])
+        for example in changing:
             undo_decision(actor=actor, dataset=dataset, example=example)
-    return len(decided)
+    return len(changing)
 
 
 def use_spelling(*, actor: Actor, dataset: Dataset, found: str, seconds: float = 5.0) -> tuple[int, bool]:

@@ -4,11 +4,11 @@ kept as an act that can be taken back."""
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -138,6 +138,16 @@ def check_ready(dataset: Dataset) -> None:
         raise UserError("dataset_not_ready", _("The rows can be decided on once the check is done."), status=409)
 
 
+def hold_dataset(dataset: Dataset) -> None:
+    """Nobody else changes rows or counters of this dataset before the current transaction ends. Raises UserError (409)
+    when it was checked again or deleted since it was read: its rows are others by now."""
+    held = Dataset.objects.select_for_update(no_key=True).filter(pk=dataset.pk)
+    now = held.values_list("import_attempt", "state", "deleted_at").first()
+    if now != (dataset.import_attempt, DatasetState.READY, None):
+        sentence = _("The dataset was checked again meanwhile. Load the page again; nothing was changed.")
+        raise UserError("checked_again", sentence, status=409)
+
+
 def move_counters(dataset: Dataset, moved: Counter[str], target: Status) -> None:
     """``moved`` rows, by the status they had, are now ``target``. Inside a transaction."""
     changes: dict[str, Any] = {name: F(name) - n for name, n in moved.items() if name != target and n}
@@ -190,6 +200,7 @@ def checked_lead(lead_seconds: float | None) -> float | None:
 
 
 def _lock_row(dataset: Dataset, row: int) -> Example:
+    hold_dataset(dataset)
     rows = Example.objects.select_for_update().filter(dataset=dataset, import_attempt=dataset.visible_attempt, row=row)
     example = rows.first()
     if example is None:
@@ -309,7 +320,8 @@ def _change(
         )
         count_acts(dataset, actor.user, decided=1, settled=_settled(old, values["status"]))
         if actor.user is not None:
-            RowLock.objects.filter(dataset=dataset, user=actor.user).delete()
+            forgotten = Q(expires_at__lt=now - timedelta(hours=1))  # cards that nobody came back to
+            RowLock.objects.filter(Q(user=actor.user) | forgotten, dataset=dataset).delete()
             Draft.objects.filter(dataset=dataset, row=locked.row, user=actor.user).delete()
         _record(actor, dataset, locked, f"example.{act.value}", old, values["status"])
     example.refresh_from_db()

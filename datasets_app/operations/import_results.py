@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from datasets_app.bulk import delete_in_batches
@@ -25,6 +26,7 @@ def forget_other_attempts(dataset: Dataset) -> None:
         )
 
 
+@transaction.atomic
 def finish_import(*, job: Job, report: dict[str, Any], storage_prefix: str) -> Dataset | None:
     """The rows of this attempt become the dataset's rows, with what people decided about them before. Inside the
     job's last transaction. None when the dataset was deleted meanwhile."""

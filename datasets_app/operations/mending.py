@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts_app.permissions import Actor
+from datasets_app.chunks import row_texts
 from datasets_app.models import Dataset, Example
-from datasets_app.operations.decisions import current_messages, edit_example, with_texts
+from datasets_app.operations.decisions import edit_example
 from datasets_app.queries.rows import visible
+from datasets_app.row_messages import with_texts
 from finetune_engine.data.codes import CODES
 from finetune_engine.data.records import Finding
 from finetune_engine.errors import Place, UserError
@@ -47,8 +50,10 @@ def mend_row(
 
     Raises UserError with the checks' own sentence, and the row stays as it was.
     """
-    messages = with_texts(current_messages(dataset, example), prompt, answer)
-    findings = _checked(dataset, example, messages)
+    text = row_texts(dataset, [example])[example.row]
+    current = text.messages if example.edited_messages is None else example.edited_messages
+    messages = with_texts(list(current), prompt, answer)
+    findings = _checked(dataset, example, messages, text.rejected)
     fatal = next((one for one in findings if _status(one) == "rejected"), None)
     if fatal is not None:
         place = Place(row=example.row, column=fatal.column, found=fatal.found, expected=fatal.expected, fix=fatal.fix)
@@ -101,10 +106,12 @@ def summary(results: Sequence[Mended]) -> str:
     return sentence
 
 
-def _checked(dataset: Dataset, example: Example, messages: list[dict[str, object]]) -> list[Finding]:
+def _checked(
+    dataset: Dataset, example: Example, messages: list[dict[str, Any]], rejected: list[dict[str, Any]] | None
+) -> list[Finding]:
     from finetune_engine.data.validation import check_messages
 
-    return check_messages(messages, task_type=dataset.task_type, row=example.row)
+    return check_messages(messages, task_type=dataset.task_type, rejected=rejected or None, row=example.row)
 
 
 def _status(finding: Finding) -> str:

@@ -226,7 +226,10 @@ def _forget_parts(pending: PendingUpload) -> None:
     def delete() -> None:
         for name in names:
             default_storage.delete(name)
-        default_storage.delete(_folder(pending))
+        try:
+            default_storage.delete(_folder(pending))
+        except OSError:
+            pass  # a part that came too late lies there until the folder is looked at again
 
     transaction.on_commit(delete)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
@@ -27,18 +28,14 @@ def set_pii_decisions(*, actor: Actor, decisions: dict[str, str]) -> DataPolicy:
     kinds = all_kinds()
     for kind, action in decisions.items():
         if kind not in kinds:
-            raise UserError(
-                "unknown_kind",
-                f"There is no kind of personal data {kind[:40]!r}; the kinds are {', '.join(kinds)}.",
-                field="kind",
-            )
+            sentence = _("There is no kind of personal data “%(kind)s”; the kinds are %(kinds)s.")
+            raise UserError("unknown_kind", sentence % {"kind": kind[:40], "kinds": ", ".join(kinds)}, field="kind")
         if action not in PiiAction.values:
-            raise UserError(
-                "unknown_action",
-                f"Personal data is replaced (mask), its rows are left out (reject), or it is kept (keep): {action[:40]!r}"
-                " is none of these.",
-                field="action",
+            sentence = _(
+                "Personal data is replaced (mask), its rows are left out (reject), or it is kept (keep): “%(action)s” is"
+                " none of these."
             )
+            raise UserError("unknown_action", sentence % {"action": action[:40]}, field="action")
     with transaction.atomic():
         policy = _locked(actor)
         for kind, action in decisions.items():

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection, models, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -15,7 +15,7 @@ from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from datasets_app.choices import Act, Decision
 from datasets_app.models import Dataset, Draft, Example, ReviewAct, RowLock
-from datasets_app.operations.decisions import check_ready, checked_lead, count_acts, undo_act
+from datasets_app.operations.decisions import check_ready, checked_lead, count_acts, hold_dataset, undo_act
 from datasets_app.queries.review import (
     MOST_LOOKS,
     Card,
@@ -67,10 +67,18 @@ def take_next(
     locks = live_locks(dataset, filters)
     if after is None and (kept := _still_mine(dataset, person, locks)):
         return Taken(kept, NextRow(kept.row.example.row), here)
-    taken_by_others = [lock.row for lock in locks if lock.user_id != person.pk]
+    taken_by_others = [lock.row for lock, _fits in locks if lock.user_id != person.pk]
     start = here.row if after is None else after
     for _try in range(TRIES):
-        found = next_row(dataset, filters, after=start, without=taken_by_others, came_round=came_round, looks=looks)
+        found = next_row(
+            dataset,
+            filters,
+            after=start,
+            without=taken_by_others,
+            came_round=came_round,
+            looks=looks,
+            is_continued=after is not None,
+        )
         if found.row is None:
             return Taken(None, found, here)
         if lock := _take(dataset, person, found.row):
@@ -175,6 +183,7 @@ def assign_rows(
     while given < count:
         window = example_window(dataset, cursor, filters, size=BATCH)
         with transaction.atomic():
+            hold_dataset(dataset)
             free = visible(dataset).filter(row__in=window.rows, decision=Decision.NONE, assigned_to=None)
             rows = list(free.order_by("row").values_list("pk", flat=True)[: count - given])
             for number, person in enumerate(people):
@@ -214,9 +223,9 @@ def _person(actor: Actor) -> User:
     return actor.user
 
 
-def _still_mine(dataset: Dataset, person: User, locks: list[RowLock]) -> Card | None:
+def _still_mine(dataset: Dataset, person: User, locks: list[tuple[RowLock, bool]]) -> Card | None:
     """The card of the row this person holds, unless it is decided or the filters exclude it."""
-    lock = next((lock for lock in locks if lock.user_id == person.pk and lock.fits), None)
+    lock = next((lock for lock, fits in locks if lock.user_id == person.pk and fits), None)
     if lock is None:
         return None
     lock.expires_at = timezone.now() + timedelta(seconds=LOCK_SECONDS)
@@ -234,7 +243,7 @@ def _take(dataset: Dataset, person: User, row: int) -> RowLock | None:
     )
     taken = [(connection.ops.adapt_datetimefield_value(at)) for at in (lock.taken_at, lock.expires_at)]
     table, quote = RowLock._meta.db_table, connection.ops.quote_name
-    name = {f: quote(RowLock._meta.get_field(f).column) for f in ("dataset", "row", "user", "taken_at", "expires_at")}
+    name = {f: quote(_column(f)) for f in ("dataset", "row", "user", "taken_at", "expires_at")}
     old = quote(table)
     statement = f"""
         INSERT INTO {old} ({", ".join(name.values())}) VALUES (%s, %s, %s, %s, %s)
@@ -253,6 +262,12 @@ def _take(dataset: Dataset, person: User, row: int) -> RowLock | None:
         return None
     lock.pk = found[0]
     return lock
+
+
+def _column(name: str) -> str:
+    field = RowLock._meta.get_field(name)
+    assert isinstance(field, models.Field)
+    return str(field.column)
 
 
 def _record(actor: Actor, dataset: Dataset, act: str, data: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from datasets_app.queries.rows import (
 )
 from datasets_app.queries.snapshots import (
     earlier_snapshots,
+    is_current,
     latest_snapshot,
     previous_snapshot,
     ready_snapshots,
@@ -54,6 +55,7 @@ __all__ = [
     "finding_kinds",
     "findings_of",
     "import_with_key",
+    "is_current",
     "latest_snapshot",
     "neighbours",
     "previous_snapshot",

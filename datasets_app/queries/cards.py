@@ -49,7 +49,8 @@ class DatasetCard:
     name: str
     state: str
     dataset: Dataset
-    sentence: str
+    headline: str
+    details: str
     format_title: str
     task_title: str
     tiles: list[StatusTile]
@@ -59,6 +60,11 @@ class DatasetCard:
     usable: int
 
     @property
+    def sentence(self) -> str:
+        """Headline and details as one text."""
+        return f"{self.headline} {self.details}".strip()
+
+    @property
     def is_ready(self) -> bool:
         """Whether its rows can be looked at."""
         return self.state == DatasetState.READY
@@ -66,12 +72,14 @@ class DatasetCard:
 
 def dataset_card(dataset: Dataset) -> DatasetCard:
     """The dataset for its page. No query of its own when ``upload`` and ``job`` were fetched with it."""
+    sentences = summary_sentences(dataset)
     return DatasetCard(
         id=dataset.pk,
         name=dataset.name,
         state=dataset.state,
         dataset=dataset,
-        sentence=summary_sentence(dataset),
+        headline=sentences[0],
+        details=" ".join(sentences[1:]),
         format_title=format_title(dataset.format) if dataset.format else "",
         task_title=str(TaskType(dataset.task_type).label)
         if dataset.task_type in TaskType.values
@@ -84,34 +92,37 @@ def dataset_card(dataset: Dataset) -> DatasetCard:
     )
 
 
-def summary_sentence(dataset: Dataset) -> str:
-    """The sentence a dataset's page is about: how many rows of each status, and why the rejected ones are."""
+def summary_sentences(dataset: Dataset) -> list[str]:
+    """What a dataset's page is about: how many rows can be used, then how many wait, and why others are rejected."""
     if dataset.state == DatasetState.PROCESSING:
-        return _("The file is being checked row by row. You can leave this page; the work goes on.")
+        return [_("The file is being checked row by row. You can leave this page; the work goes on.")]
     if dataset.state == DatasetState.FAILED:
-        return str(dataset.error.get("message") or _("This file could not be used."))
+        return [str(dataset.error.get("message") or _("This file could not be used."))]
     one, many = "%(usable)s of %(total)s row can be trained on", "%(usable)s of %(total)s rows can be trained on"
     numbers = {"usable": number_words(dataset.usable), "total": number_words(dataset.total)}
-    sentence = ngettext(one, many, dataset.total) % numbers
+    first = ngettext(one, many, dataset.total) % numbers
     if dataset.flagged:
-        sentence += ": " + _("%(accepted)s accepted and %(flagged)s flagged") % {
+        first += ": " + _("%(accepted)s accepted and %(flagged)s flagged") % {
             "accepted": number_words(dataset.accepted),
             "flagged": number_words(dataset.flagged),
         }
-    sentences = [sentence + "."]
+    sentences = [first + "."]
     if dataset.needs_review:
         waiting = ngettext("%(n)s waits for your decision.", "%(n)s wait for your decision.", dataset.needs_review)
         sentences.append(waiting % {"n": number_words(dataset.needs_review)})
     if dataset.rejected:
         left_out = ngettext("%(n)s is rejected", "%(n)s are rejected", dataset.rejected)
         sentences.append(left_out % {"n": number_words(dataset.rejected)} + _why(dataset) + ".")
-    return " ".join(sentences)
+    return sentences
 
 
 def _why(dataset: Dataset) -> str:
-    """The most frequent findings that reject a row, in brackets; empty when people rejected them all."""
+    """The most frequent findings that reject a row; empty when people rejected them all."""
     grave = [kind for kind in finding_kinds(dataset) if kind.status == Status.REJECTED][:MOST_REASONS]
-    return f" ({'; '.join(f'{kind.title}: {number_words(kind.count)}' for kind in grave)})" if grave else ""
+    if not grave:
+        return ""
+    reasons = ", ".join(f"“{kind.title}” ({number_words(kind.count)})" for kind in grave)
+    return ", " + _("most often because of %(reasons)s") % {"reasons": reasons}
 
 
 def finding_kinds(dataset: Dataset) -> list[FindingKind]:

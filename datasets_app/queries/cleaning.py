@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from datasets_app.queries.policy import checked_plan
 from datasets_app.queries.rows import visible
 from datasets_app.word_diff import Piece, clipped, word_diff
 
-SAMPLE_ROWS = 300  # rows that one preview looks at
+SAMPLE_ROWS = 300  # rows that one preview looks at, and some times more while none changes
+MOST_ROUNDS = 4
+LONGEST_LOOK = 0.1  # seconds after which it looks no further
 SHOWN_ROWS = 8  # of those, how many changed ones are shown
 LONGEST_TEXT = 20_000  # characters of one text that a preview cleans
 WITH_RULES = ("boilerplate", "replacements")  # steps that run when they have rules; no switch of their own
@@ -86,29 +89,43 @@ def cleaning_preview(dataset: Dataset, options: dict[str, Any], after: int = 0) 
 
     Raises UserError for options that cannot be used.
     """
-    from finetune_engine.data.cleaning import STEPS, clean_text
+    from finetune_engine.data.cleaning import STEPS
 
     plan = checked_plan(options)
     titles = {step.name: step.title for step in STEPS}
-    examples = list(visible(dataset).filter(row__gt=after).order_by("row")[: SAMPLE_ROWS + 1])
-    sample = examples[:SAMPLE_ROWS]
-    texts = row_texts(dataset, sample)
+    stop_at = time.monotonic() + LONGEST_LOOK
     items: list[CleanedRow] = []
-    changed = 0
-    for example in sample:
-        found: list[CleanedText] = []
-        if not texts[example.row].messages:
-            continue
-        for column, text in uploaded_texts(dataset, texts[example.row].original):
-            cleaned, steps = clean_text(text[:LONGEST_TEXT], plan)
-            if steps:
-                names = [titles.get(step, step) for step in steps]
-                pieces = clipped(word_diff(text[:LONGEST_TEXT], cleaned, show_blanks=True), 80)
-                found.append(CleanedText(column, names, pieces))
-        changed += bool(found)
-        if found and len(items) < SHOWN_ROWS:
-            items.append(CleanedRow(example.row, found))
-    return CleaningPreview(items, len(sample), changed, sample[-1].row if len(examples) > SAMPLE_ROWS else None)
+    looked_at = changed = 0
+    cursor: int | None = after
+    for _round in range(MOST_ROUNDS):
+        examples = list(visible(dataset).filter(row__gt=cursor).order_by("row")[: SAMPLE_ROWS + 1])
+        sample = examples[:SAMPLE_ROWS]
+        texts = row_texts(dataset, sample)
+        for example in sample:
+            text = texts[example.row]
+            found = _cleaned(dataset, text.original, plan, titles) if text.messages else []
+            changed += bool(found)
+            if found and len(items) < SHOWN_ROWS:
+                items.append(CleanedRow(example.row, found))
+        looked_at += len(sample)
+        cursor = sample[-1].row if len(examples) > SAMPLE_ROWS else None
+        if cursor is None or len(items) == SHOWN_ROWS or time.monotonic() > stop_at:
+            break
+    return CleaningPreview(items, looked_at, changed, cursor)
+
+
+def _cleaned(dataset: Dataset, original: str, plan: Any, titles: dict[str, str]) -> list[CleanedText]:
+    """The texts of an uploaded row that the plan changes."""
+    from finetune_engine.data.cleaning import clean_text
+
+    found: list[CleanedText] = []
+    for column, text in uploaded_texts(dataset, original):
+        before = text[:LONGEST_TEXT]
+        cleaned, steps = clean_text(before, plan)
+        if steps:
+            pieces = clipped(word_diff(before, cleaned, show_blanks=True), 80)
+            found.append(CleanedText(column, [titles.get(step, step) for step in steps], pieces))
+    return found
 
 
 def uploaded_texts(dataset: Dataset, original: str) -> Iterator[tuple[str, str]]:

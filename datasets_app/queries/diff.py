@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KINDS = ("added", "removed", "changed", "relabelled", "moved")
 SHOWN = 10  # examples of each kind
+MOST_AT_ONCE = 100_000  # rows of both snapshots that are compared while the page is drawn
 _BATCH = 5_000
 _CHECKED_AT_ONCE = 10_000
 _LONGEST = 6_000  # characters of a row that a comparison shows
@@ -104,12 +105,21 @@ def snapshot_diff(before: Snapshot, after: Snapshot) -> SnapshotDiff:
     if before.pk == after.pk:
         raise UserError("same_snapshot", "Choose two different snapshots to compare.", field="from")
     old, new = snapshot_parquet(before), snapshot_parquet(after)
-    kept = Path(settings.CACHE_DIR) / "diffs" / f"{_VERSION}-{before.sha256[:32]}-{after.sha256[:32]}.json"
+    kept = _place(before, after)
     found = _kept(kept)
     if found is None:
         found = _compare(old, new)
         _keep(kept, found)
     return SnapshotDiff(counts=found["counts"], examples=_examples(old, new, found["rows"]))
+
+
+def takes_seconds(before: Snapshot, after: Snapshot) -> bool:
+    """Whether comparing these two takes longer than a page should: they are large and were never compared here."""
+    return before.total + after.total > MOST_AT_ONCE and not _place(before, after).exists()
+
+
+def _place(before: Snapshot, after: Snapshot) -> Path:
+    return Path(settings.CACHE_DIR) / "diffs" / f"{_VERSION}-{before.sha256[:32]}-{after.sha256[:32]}.json"
 
 
 def _kept(path: Path) -> dict[str, Any] | None:

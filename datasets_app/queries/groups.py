@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from django.db.models import Count, F, Q, QuerySet
+from django.utils.translation import gettext as _
 
 from datasets_app.choices import Decision, Status
 from datasets_app.chunks import row_texts
@@ -20,9 +21,8 @@ from finetune_engine.errors import UserError
 
 PAGE_GROUPS = 5
 SHOWN_MEMBERS = 8
-MOST_MEMBERS = 200  # rows that one decision may move
 ANCHORS_AT_ONCE = 100
-MEMBERS_AT_ONCE = 2_000
+MEMBERS_AT_ONCE = 2_000  # rows that one look may bring; of a larger group only these are seen
 MOST_ROUNDS = 2  # how often a page looks further for an open group
 CONTRADICTION, NEAR = "contradiction", "near"
 KINDS = (CONTRADICTION, NEAR)
@@ -110,7 +110,7 @@ def group_page(
     find = _finder(kind)
     chosen: list[tuple[list[int], bool]] = []
     cursor: int | None = after
-    for _ in range(MOST_ROUNDS):
+    for _round in range(MOST_ROUNDS):
         assert cursor is not None
         found, cursor = find(dataset, cursor)
         for rows, is_open in found:
@@ -130,7 +130,7 @@ def group_at(dataset: Dataset, kind: str, anchor: int) -> Group:
     found = _finder(kind)(dataset, anchor - 1)[0] if anchor > 0 else []
     rows, is_open = next(((rows, is_open) for rows, is_open in found if rows[0] == anchor), ([], False))
     if not rows:
-        raise UserError("no_such_group", f"No group of this kind begins with row {anchor}.", status=404)
+        raise UserError("no_such_group", _("No group of this kind begins with row %(n)s.") % {"n": anchor}, status=404)
     return _with_members(dataset, kind, [(rows, is_open)])[0]
 
 
@@ -148,7 +148,9 @@ def spelling_variants(dataset: Dataset, limit: int = 50) -> list[SpellingVariant
     """Rare spellings of labels with the usual one, the most frequent first (from the first rows that have them)."""
     found = _findings(dataset, "label_variants").order_by("row")
     pairs = list(dict.fromkeys(found.values_list("found", "expected")[:MEMBERS_AT_ONCE]))[:limit]
-    carrying = visible(dataset).filter(label__in=[name for name, _ in pairs if name]).exclude(status=Status.REJECTED)
+    carrying = (
+        visible(dataset).filter(label__in=[name for name, _usual in pairs if name]).exclude(status=Status.REJECTED)
+    )
     edited = Count("pk", filter=Q(decision=Decision.EDIT))
     counts = {name: (n, m) for name, n, m in carrying.values_list("label").annotate(n=Count("pk"), m=edited)}
     variants = [SpellingVariant(name, usual, *counts[name]) for name, usual in pairs if usual and name in counts]
@@ -165,7 +167,8 @@ Found = tuple[list[tuple[list[int], bool]], int | None]
 def _finder(kind: str) -> Callable[[Dataset, int], Found]:
     finders = {CONTRADICTION: _contradictions, NEAR: _clusters}
     if kind not in finders:
-        raise UserError("unknown_kind", f"A kind of group is one of {', '.join(finders)}.", field="kind")
+        sentence = _("A kind of group is one of %(kinds)s.") % {"kinds": ", ".join(finders)}
+        raise UserError("unknown_kind", sentence, field="kind")
     return finders[kind]
 
 
@@ -178,7 +181,7 @@ def _contradictions(dataset: Dataset, after: int) -> Found:
     ends = {row for pair in pairs for row in pair}
     others = _findings(dataset, CONTRADICTION).filter(related_row__in=ends)
     groups = _joined([*pairs, *others.values_list("row", "related_row")[:MEMBERS_AT_ONCE]])
-    anchors = {row for row, _ in pairs}
+    anchors = {pair[0] for pair in pairs}
     ours = [rows for rows in groups if rows[0] in anchors]
     open_rows = _open_rows(dataset, [row for rows in ours for row in rows])
     cursor = pairs[-1][0] if len(pairs) == ANCHORS_AT_ONCE else None
@@ -190,9 +193,9 @@ def _clusters(dataset: Dataset, after: int) -> Found:
     rows = visible(dataset).filter(cluster__gt=after).order_by("cluster", "row")
     entries = list(rows.values_list("cluster", "row", "status")[:MEMBERS_AT_ONCE])
     found: list[tuple[list[int], bool]] = []
-    for _, group in groupby(entries, key=lambda entry: entry[0]):
+    for _cluster, group in groupby(entries, key=lambda entry: entry[0]):
         members = list(group)
-        found.append(([row for _, row, _ in members], any(s == Status.NEEDS_REVIEW for _, _, s in members)))
+        found.append(([entry[1] for entry in members], any(entry[2] == Status.NEEDS_REVIEW for entry in members)))
     if len(entries) < MEMBERS_AT_ONCE:
         return found, None
     if len(found) > 1:
@@ -226,14 +229,14 @@ def _open_rows(dataset: Dataset, rows: list[int]) -> set[int]:
 
 
 def _with_members(dataset: Dataset, kind: str, groups: list[tuple[list[int], bool]]) -> list[Group]:
-    shown = [row for rows, _ in groups for row in rows[:SHOWN_MEMBERS]]
+    shown = [row for rows, _is_open in groups for row in rows[:SHOWN_MEMBERS]]
     examples = list(visible(dataset).filter(row__in=shown).select_related("decided_by"))
     texts = row_texts(dataset, examples)
     full = {example.row: ExampleRow(example, texts[example.row], []) for example in examples}
     out = []
     for rows, is_open in groups:
         members = _compared([full[row] for row in rows[:SHOWN_MEMBERS] if row in full])
-        out.append(Group(kind, rows[0], rows[:MOST_MEMBERS], members, is_open))
+        out.append(Group(kind, rows[0], rows, members, is_open))
     return out
 
 

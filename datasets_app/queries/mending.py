@@ -9,7 +9,7 @@ from datasets_app.models import Dataset, Example
 from datasets_app.queries.rows import ExampleRow, full_rows, visible
 
 PAGE_ROWS = 20
-LOOK_AT = 2_000  # rejected rows that one page looks at, when most are mere duplicates
+LOOK_AT = 2_000  # rejected rows that one page looks at, when most are no mistakes
 _NOT_TO_MEND = {"duplicate_exact"}  # codes that no other text would help
 
 
@@ -37,11 +37,12 @@ class MendRow:
 
 @dataclass(frozen=True)
 class MendPage:
-    """Some rows of the grid; ``next_cursor`` is the row to go on after, None at the end."""
+    """Some rows of the grid; ``next_cursor`` is the row to go on after, None at the end. ``has_passed_over`` says that
+    there were repetitions or rows that somebody left out on purpose."""
 
     items: list[MendRow]
     next_cursor: int | None
-    duplicates_left_out: bool
+    has_passed_over: bool
 
 
 def mend_page(dataset: Dataset, after: int = 0, limit: int = PAGE_ROWS) -> MendPage:
@@ -87,7 +88,7 @@ def _reasons(row: ExampleRow) -> list[str]:
 
 
 def _waiting(dataset: Dataset, after: int, limit: int) -> tuple[list[Example], int | None, bool]:
-    """Up to ``limit`` rows to mend, where to go on, and whether duplicates were passed over."""
+    """Up to ``limit`` rows to mend, where to go on, and whether others were passed over."""
     found: list[Example] = []
     looked, passed = 0, False
     while looked < LOOK_AT:
@@ -97,7 +98,7 @@ def _waiting(dataset: Dataset, after: int, limit: int) -> tuple[list[Example], i
             if len(found) == limit:
                 return found, found[-1].row, passed
             after = example.row
-            if example.codes and set(example.codes) <= _NOT_TO_MEND:
+            if example.decision == Decision.REJECT or (example.codes and set(example.codes) <= _NOT_TO_MEND):
                 passed = True
             else:
                 found.append(example)

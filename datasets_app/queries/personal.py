@@ -27,7 +27,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Part:
-    """One message of a row with what was found in it. ``after`` is empty unless a placeholder will stand there."""
+    """One text of a row with what was found in it. ``role`` is its message's, ``tool`` for what a tool is called with, and
+    ``rejected`` for the worse answer of a pair. ``after`` is empty unless a placeholder will stand there."""
 
     role: str
     before: list[Piece]
@@ -36,10 +37,12 @@ class Part:
 
 @dataclass(frozen=True)
 class PersonalExample:
-    """One row that holds personal data. ``parts`` is empty when an edit took it out."""
+    """One row that holds personal data. ``parts`` is empty when an edit took it out. ``is_left_out`` says that the
+    decisions keep the whole row out of snapshots, be it for another kind."""
 
     example: Example
     parts: list[Part]
+    is_left_out: bool
 
 
 @dataclass(frozen=True)
@@ -60,38 +63,49 @@ def personal_examples(
     numbers = list(found.values_list("row", flat=True).distinct()[: limit + 1])
     shown = numbers[:limit]
     examples = list(visible(dataset).filter(row__in=shown).order_by("row"))
-    items = [PersonalExample(row.example, parts_of(row, kind, policy)) for row in full_rows(dataset, examples)]
+    items = [personal_example(row, kind, policy) for row in full_rows(dataset, examples)]
     return ExamplePage(items, shown[-1] if len(numbers) > limit else None)
 
 
-def parts_of(row: ExampleRow, kind: str, policy: dict[str, str]) -> list[Part]:
-    """The messages of a row that hold ``kind``, with the spans marked."""
-    from finetune_engine.data.pii import find_pii, mask_messages
+def personal_example(row: ExampleRow, kind: str, policy: dict[str, str]) -> PersonalExample:
+    """The texts of a row that hold ``kind``, with the spans marked, as they are and as ``policy`` will leave them."""
+    from finetune_engine.data.pii import find_pii, mask_messages, read_policy
+    from finetune_engine.data.pii.mask import context_of
 
-    masked: list[dict[str, Any]] | None = None
-    if policy.get(kind) == PiiAction.MASK:
-        masked = mask_messages(row.messages, policy).messages
+    worse = list(row.text.rejected or [])
+    masked = mask_messages(row.messages, read_policy(policy), rejected=worse)
+    is_masked = policy.get(kind) == PiiAction.MASK
     parts: list[Part] = []
-    for number, message in enumerate(row.messages):
-        text = _text(message)
-        spans = [(span.start, span.end) for span in find_pii(text) if span.kind == kind] if text else []
-        if not spans:
+    pairs = zip(_texts(row.messages, worse), _texts(masked.messages, masked.rejected), strict=False)
+    for (role, text, name), (_role, after, _name) in pairs:
+        skip = len(context_of(name))
+        found = [span for span in find_pii(context_of(name) + text) if span.kind == kind and span.start >= skip]
+        if not found:
             continue
-        after = _text(masked[number]) if masked is not None else ""
+        marks = [match.span() for match in _PLACEHOLDER.finditer(after)] if is_masked else []
         parts.append(
             Part(
-                role=str(message.get("role", "")),
-                before=_marked(text, spans),
-                after=_marked(after, [match.span() for match in _PLACEHOLDER.finditer(after)]),
+                role=role,
+                before=_marked(text, [(span.start - skip, span.end - skip) for span in found]),
+                after=_marked(after, marks) if is_masked else [],
             )
         )
         if len(parts) == MOST_PARTS:
             break
-    return parts
+    return PersonalExample(row.example, parts, bool(masked.reject))
 
 
-def _text(message: dict[str, Any]) -> str:
-    return str(message.get("content") or "")
+def _texts(messages: list[dict[str, Any]], worse: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """``(role, text, key)`` of every text of a row, always in the same order; ``key`` is what a text stands under in the
+    arguments of a tool."""
+    from finetune_engine.data.message_texts import argument_texts, written_texts
+
+    found = []
+    for message in messages:
+        role = str(message.get("role", ""))
+        found += [(role, text, "") for _path, text in written_texts([message])]
+        found += [("tool", text, key) for _path, text, key in argument_texts([message])]
+    return found + [("rejected", text, "") for _path, text in written_texts(worse)]
 
 
 def _marked(text: str, spans: Iterable[tuple[int, int]]) -> list[Piece]:

@@ -152,38 +152,51 @@ def _sameness(dataset: Dataset) -> Plot | None:
 
 
 def _kind_plots(figures: Mapping[str, Any]) -> list[Plot | None]:
+    total = int(figures.get("total_examples") or 0)
+    turns, roles = _counts(figures.get("turns")), _counts(figures.get("roles"))
+    is_plain = set(turns) <= {"2"} and set(roles) <= {"user", "assistant"}  # every row is one input and one answer
     return [
-        _shares("languages", _("Languages"), figures.get("languages"), _("Language"), _("Rows"), names=language_names),
-        _shares("turns", _("Messages in a row"), figures.get("turns"), _("Messages"), _("Rows"), in_order=True),
-        _shares("roles", _("Who speaks"), figures.get("roles"), _("Role"), _("Messages"), names=role_names),
+        _languages(_counts(figures.get("languages")), total),
+        None if is_plain else _turns(turns),
+        None if is_plain else _roles(roles),
     ]
 
 
-def _shares(
-    key: str,
-    title: str,
-    counts: Any,
-    first_column: str,
-    counted: str,
-    *,
-    names: Any = None,
-    in_order: bool = False,
-) -> Plot | None:
-    if not isinstance(counts, Mapping) or not counts:
-        return None
-    if in_order:
-        counts = dict(sorted(counts.items(), key=lambda pair: _as_number(pair[0])))
-    bars, left_out = bars_of(counts, names=names(counts) if names else None, in_order=in_order)
+def _counts(raw: Any) -> dict[str, int]:
+    return {str(key): int(n) for key, n in raw.items() if int(n) > 0} if isinstance(raw, Mapping) else {}
+
+
+def _languages(counts: dict[str, int], total: int) -> Plot | None:
+    bars, left_out = bars_of(counts, names=language_names(counts))
     if not bars:
         return None
+    sentence = _("Most rows are in %(language)s (%(share)s).") % _most(bars, "language")
+    looked_at = sum(counts.values())
+    if looked_at < total:
+        sentence += " " + _("Judged by %(n)s rows.") % {"n": number_words(looked_at)}
+    return Plot("languages", _("Languages"), sentence, _("Language"), _("Rows"), bars=bars, left_out=left_out)
+
+
+def _turns(counts: dict[str, int]) -> Plot | None:
+    ordered = dict(sorted(counts.items(), key=lambda pair: _as_number(pair[0])))
+    bars, left_out = bars_of(ordered, in_order=True)
+    if not bars:
+        return None
+    sentence = _("Most often a row has %(messages)s messages (%(share)s of the rows).") % _most(bars, "messages")
+    return Plot("turns", _("Messages in a row"), sentence, _("Messages"), _("Rows"), bars=bars, left_out=left_out)
+
+
+def _roles(counts: dict[str, int]) -> Plot | None:
+    bars, left_out = bars_of(counts, names=role_names())
+    if not bars:
+        return None
+    sentence = _("%(n)s messages in all rows together.") % {"n": number_words(sum(counts.values()))}
+    return Plot("roles", _("Who speaks"), sentence, _("Role"), _("Messages"), bars=bars, left_out=left_out)
+
+
+def _most(bars: Sequence[Bar], name: str) -> dict[str, str]:
     most = max(bars, key=lambda bar: bar.count)
-    sentence = _("%(label)s: %(share)s.") % {"label": most.label, "share": percent_words(most.share)}
-    if len(bars) > 1:
-        sentence = _("Most often %(label)s, with %(share)s.") % {
-            "label": most.label,
-            "share": percent_words(most.share),
-        }
-    return Plot(key, title, sentence, first_column, counted, bars=bars, left_out=left_out)
+    return {name: most.label, "share": percent_words(most.share)}
 
 
 def language_names(counts: Mapping[str, Any]) -> dict[str, str]:
@@ -197,7 +210,7 @@ def language_names(counts: Mapping[str, Any]) -> dict[str, str]:
     return names | {"": _("not recognised"), "und": _("not recognised")}
 
 
-def role_names(counts: Mapping[str, Any]) -> dict[str, str]:
+def role_names() -> dict[str, str]:
     """The plain words for who speaks; an unknown role keeps its name."""
     return {
         "system": _("instructions"),

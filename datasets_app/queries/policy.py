@@ -20,7 +20,8 @@ KIND_NAMES: dict[str, object] = {
     "card": gettext_lazy("Payment card numbers"),
     "iban": gettext_lazy("Bank account numbers (IBAN)"),
     "ip": gettext_lazy("Internet addresses (IP)"),
-    "us_ssn": gettext_lazy("National identity numbers"),
+    "us_ssn": gettext_lazy("US social security numbers"),
+    "national_id": gettext_lazy("National identity, tax and health numbers"),
     "url_credentials": gettext_lazy("Web addresses with a password"),
     "secret": gettext_lazy("Passwords and keys"),
     "name": gettext_lazy("Names of people"),
@@ -52,6 +53,13 @@ def all_kinds() -> tuple[str, ...]:
     from finetune_engine.data.pii import KINDS
 
     return tuple(KINDS)
+
+
+def names_are_found() -> bool:
+    """Whether this installation can find names of people."""
+    from finetune_engine.data import pii
+
+    return pii.names_are_found()
 
 
 def kind_title(kind: str) -> str:

@@ -23,7 +23,8 @@ from datasets_app.chunks import row_texts
 from datasets_app.models import BulkAct, Dataset, Draft, Example, ReviewAct, ReviewTally, RowLock
 from datasets_app.queries.rows import ExampleRow, RowFilters, example_rows, findings_of, narrowed, visible
 
-QUEUE_WINDOW = 2_000  # rows of the leading filter that one look for the next row goes through
+FIRST_WINDOW = 200  # rows of the leading filter that the first look for the next row goes through: mostly enough
+QUEUE_WINDOW = 2_000  # the same for those that follow
 MOST_LOOKS = 3
 RECENT_ACTS = 100
 MOST_RELATED = 3
@@ -122,10 +123,12 @@ def next_row(
     without: Sequence[int] = (),
     came_round: bool = False,
     looks: int = MOST_LOOKS,
+    is_continued: bool = False,
 ) -> NextRow:
     """The next undecided row after ``after`` that fits, beginning again at the first row once.
 
-    ``without`` are rows that lie before somebody else. ``looks`` is how many windows may be gone through.
+    ``without`` are rows that lie before somebody else. ``looks`` is how many windows may be gone through; the
+    first is small unless a search ``is_continued``.
     """
 
     def free(rows: QuerySet[Example]) -> QuerySet[Example]:
@@ -134,11 +137,13 @@ def next_row(
     if filters == DEFAULT_FILTERS:  # undecided by nature: the index of the status gives them one by one
         looks = max(2, looks)
     cursor: int | None = after
+    window = QUEUE_WINDOW if is_continued else FIRST_WINDOW
     while cursor is not None:
         if not looks:
             return NextRow(None, searched_to=cursor, came_round=came_round)
         looks -= 1
-        page = _first_free(dataset, filters, cursor, free)
+        page = _first_free(dataset, filters, cursor, free, window)
+        window = QUEUE_WINDOW
         if page.items:
             return NextRow(page.items[0].row, came_round=came_round)
         cursor = page.searched_to
@@ -147,11 +152,11 @@ def next_row(
     return NextRow(None, came_round=came_round)
 
 
-def _first_free(dataset: Dataset, filters: RowFilters, cursor: int, free: Any) -> Any:
+def _first_free(dataset: Dataset, filters: RowFilters, cursor: int, free: Any, window: int) -> Any:
     if filters == DEFAULT_FILTERS:
         rows = free(visible(dataset).filter(status=filters.status, row__gt=cursor)).order_by("row")[:1]
         return _Found(list(rows))
-    return example_rows(dataset, cursor, filters, limit=1, window=QUEUE_WINDOW, narrow=free)
+    return example_rows(dataset, cursor, filters, limit=1, window=window, narrow=free)
 
 
 @dataclass(frozen=True)
@@ -160,12 +165,13 @@ class _Found:
     searched_to: None = None
 
 
-def live_locks(dataset: Dataset, filters: RowFilters | None = None) -> list[RowLock]:
-    """The rows that lie on people's screens now, the newest first; there are few. ``fits`` on each says whether its row
-    is undecided and fits the filters."""
+def live_locks(dataset: Dataset, filters: RowFilters | None = None) -> list[tuple[RowLock, bool]]:
+    """The rows that lie on people's screens now, the newest first; there are few. With each, whether its row is
+    undecided and fits the filters."""
     same = visible(dataset).filter(row=OuterRef("row"), decision=Decision.NONE)
     locks = RowLock.objects.filter(dataset=dataset, expires_at__gt=timezone.now()).order_by("-taken_at", "-pk")
-    return list(locks.annotate(fits=Exists(narrowed(same, filters or RowFilters()))))
+    found: list[Any] = list(locks.annotate(fits=Exists(narrowed(same, filters or RowFilters()))))
+    return [(lock, lock.fits) for lock in found]
 
 
 def card(dataset: Dataset, lock: RowLock) -> Card | None:
@@ -175,7 +181,7 @@ def card(dataset: Dataset, lock: RowLock) -> Card | None:
     related = dict.fromkeys(f.related_row for f in findings if f.related_row and f.related_row != lock.row)
     numbers = [lock.row, *list(related)[:MOST_RELATED]]
     found = visible(dataset).filter(row__in=numbers).annotate(**_beside_a_card(dataset, lock)).order_by("row")
-    examples = list(found.select_related("decided_by"))
+    examples: list[Any] = list(found.select_related("decided_by"))  # rows with what ``_beside_a_card`` adds
     mine = next((example for example in examples if example.row == lock.row), None)
     if mine is None:
         return None

@@ -83,6 +83,11 @@ class ExampleRow:
         return self.text.messages if self.example.edited_messages is None else self.example.edited_messages
 
     @property
+    def is_edited(self) -> bool:
+        """Whether a person has given it another text."""
+        return self.example.edited_messages is not None
+
+    @property
     def label(self) -> str | None:
         """The label with the edit, if there is one."""
         return self.text.label if self.example.edited_label is None else self.example.edited_label

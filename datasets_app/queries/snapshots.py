@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts_app.models import Project
-from datasets_app.choices import SPLIT_LABELS, SPLITS, PiiAction, SnapshotState
-from datasets_app.models import Dataset, Snapshot
-from datasets_app.queries.policy import kind_title
+from datasets_app.choices import SPLIT_LABELS, SPLITS, Act, PiiAction, SnapshotState
+from datasets_app.models import BulkAct, Dataset, ReviewAct, Snapshot
+from datasets_app.queries.policy import kind_title, pii_policy
 from finetune_engine.errors import UserError
 from web_kit.wording import number_words
 from work_kit.files import local_copy
@@ -215,6 +215,23 @@ def previous_snapshot(snapshot: Snapshot) -> Snapshot | None:
         Snapshot.objects.filter(dataset=snapshot.dataset_id, state=SnapshotState.READY, number__lt=snapshot.number)
         .order_by("-number")
         .first()
+    )
+
+
+def is_current(snapshot: Snapshot, dataset: Dataset) -> bool:
+    """Whether freezing now would give the same rows: since this snapshot began, no file was added, taken out or read
+    again, nobody decided on a row or took a decision back, and the project's decisions on personal data are those of
+    the snapshot. Four small queries; ``dataset.job`` should be fetched with it."""
+    since = snapshot.created_at
+    checked = dataset.job
+    if checked is not None and checked.finished_at is not None and checked.finished_at > since:
+        return False
+    if snapshot.pii and snapshot.pii != pii_policy(dataset.project):
+        return False
+    later = Q(created_at__gt=since) | Q(undone_at__gt=since)
+    return not (
+        ReviewAct.objects.filter(later, dataset=dataset).exclude(action=Act.SKIP).exists()
+        or BulkAct.objects.filter(later, dataset=dataset).exists()
     )
 
 

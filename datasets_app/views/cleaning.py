@@ -17,9 +17,8 @@ from datasets_app.operations.policy import set_cleaning
 from datasets_app.operations.rechecks import recheck_dataset
 from datasets_app.queries.cleaning import CleaningPreview, cleaning_preview, step_lines
 from datasets_app.queries.policy import CLEANING, Decided, checked_plan, cleaning_plan, decisions_made, policy_of
-from datasets_app.views.ready import page_context, ready_dataset, row_number
+from datasets_app.views.ready import is_fragment, page_context, ready_dataset, row_number
 from finetune_engine.errors import UserError
-from web_kit.htmx import is_htmx
 
 SPARE_LINES = 2  # empty lines for new rules
 MOST_LINES = 100
@@ -93,5 +92,5 @@ def _page(
         "error": error,
         "decided": decisions_made(policy_of(actor.project)).get(CLEANING, Decided()),
     }
-    name = "datasets_app/_cleaning_preview.html" if is_htmx(request) else "datasets_app/cleaning.html"
+    name = "datasets_app/_cleaning_preview.html" if is_fragment(request) else "datasets_app/cleaning.html"
     return render(request, name, context, status=error.status if error else 200)

@@ -86,7 +86,7 @@ def _next_act(actor: Actor, dataset: Dataset, newest: Snapshot | None) -> NextAc
         return NextAct(words % {"n": number_words(dataset.needs_review)}, _review_url(here), "eye")
     if not actor.may(Act.TRAIN) or not dataset.usable:
         return None
-    if newest is None:
+    if newest is None or not queries.is_current(newest, dataset):
         return NextAct(_("Freeze a snapshot"), reverse("datasets:freeze", args=here), "snowflake")
     try:
         url = reverse("jobs:new", args=[actor.project.slug])

@@ -28,9 +28,8 @@ from datasets_app.queries.groups import (
     spelling_variants,
 )
 from datasets_app.queries.rows import visible
-from datasets_app.views.ready import page_context, ready_dataset, row_number
+from datasets_app.views.ready import is_fragment, page_context, ready_dataset, row_number
 from finetune_engine.errors import UserError
-from web_kit.htmx import is_htmx
 
 TABS = (
     (CONTRADICTION, gettext_lazy("Contradictions"), "contradiction"),
@@ -57,7 +56,7 @@ def duplicates(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpRespo
     except UserError as refused:
         error = refused
     group = group_at(dataset, kind, group.anchor)
-    if is_htmx(request):
+    if is_fragment(request):
         context = _context(actor, dataset, kind) | {"group": group, "error": error}
         return render(request, "datasets_app/_group.html", context, status=422 if error else 200)
     if error:

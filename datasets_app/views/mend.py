@@ -20,9 +20,8 @@ from datasets_app.models import Dataset, Example
 from datasets_app.operations.mending import NewText, mend_row, mend_rows, summary
 from datasets_app.queries.mending import MendRow, mend_page, mend_row_of
 from datasets_app.queries.rows import full_rows, visible
-from datasets_app.views.ready import page_context, ready_dataset, row_number
+from datasets_app.views.ready import is_fragment, page_context, ready_dataset, row_number
 from finetune_engine.errors import UserError
-from web_kit.htmx import is_htmx
 
 
 @project_page({"GET": Act.VIEW, "POST": Act.REVIEW})
@@ -121,7 +120,7 @@ def _here(actor: Actor, dataset: Dataset, after: int, row: int = 0) -> str:
 def _answer(request: HttpRequest, actor: Actor, dataset: Dataset, row: MendRow, status: int = 200) -> HttpResponse:
     """The row alone for htmx; for a plain form the page, by redirect when all went well."""
     after = row_number(request.POST.get("after"))
-    if is_htmx(request):
+    if is_fragment(request):
         context = page_context(actor, dataset) | {"row": row, "after": after, "swapped": True} | _labels(dataset)
         return render(request, "datasets_app/_mend_row.html", context, status=422 if status >= 400 else 200)
     if status == 200:

@@ -14,22 +14,21 @@ from datasets_app.choices import PiiAction
 from datasets_app.models import Dataset
 from datasets_app.operations import policy as operations
 from datasets_app.queries.personal import personal_examples
-from datasets_app.queries.policy import KindDecision, all_kinds, kind_decisions
+from datasets_app.queries.policy import KindDecision, all_kinds, kind_decisions, names_are_found
 from datasets_app.views.ready import page_context, ready_dataset, row_number
 from finetune_engine.errors import UserError
 
 
 @project_page({"GET": Act.VIEW, "POST": Act.TRAIN})
 def personal(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
-    """The page; POST takes one field per kind (``email=mask``) and ``saved``, which kinds were on the form."""
+    """The page; POST takes one field per kind (``email=mask``)."""
     dataset = ready_dataset(actor, dataset_id)
     if request.method != "POST":
         return _page(request, actor, dataset)
     wanted = {kind: request.POST[kind] for kind in all_kinds() if kind in request.POST}
-    changed = _changed(actor, dataset, wanted)
     if not wanted:
         raise UserError("nothing_decided", _("Choose what shall happen to at least one kind of personal data."))
-    operations.set_pii_decisions(actor=actor, decisions=changed)
+    operations.set_pii_decisions(actor=actor, decisions=_changed(actor, dataset, wanted))
     messages.success(request, _("Decided. Snapshots that you freeze from now on follow it, in every dataset."))
     return redirect("datasets:personal", actor.project.slug, dataset.pk)
 
@@ -54,6 +53,7 @@ def _page(request: HttpRequest, actor: Actor, dataset: Dataset) -> HttpResponse:
         "undecided": [one for one in found if one.decided.at is None],
         "kept": [one for one in found if one.action == PiiAction.KEEP],
         "actions": PiiAction.choices,
+        "names_are_found": names_are_found(),
         "shown": shown,
         "examples": _examples(dataset, decisions, shown, after),
         "after": after,

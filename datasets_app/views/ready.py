@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from accounts_app.choices import Act
@@ -12,6 +13,7 @@ from datasets_app.choices import DatasetState
 from datasets_app.models import Dataset
 from datasets_app.views.detail import dataset_of
 from finetune_engine.errors import UserError
+from web_kit.htmx import is_htmx
 
 
 def ready_dataset(actor: Actor, dataset_id: str) -> Dataset:
@@ -35,3 +37,8 @@ def page_context(actor: Actor, dataset: Dataset) -> dict[str, Any]:
 def row_number(text: str | None) -> int:
     """A row number from the address; 0 for anything else."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def is_fragment(request: HttpRequest) -> bool:
+    """Whether htmx asks, so that the part of the page that changed is enough."""
+    return is_htmx(request)

@@ -21,6 +21,7 @@ from accounts_app.views.access import project_page
 from datasets_app import operations, queries
 from datasets_app.choices import SPLITS, DatasetState, Status, TaskType, code_title
 from datasets_app.models import BulkAct, Dataset, Example
+from datasets_app.queries import edits
 from datasets_app.queries.review import recent_bulk_acts
 from datasets_app.queries.rows import WIDE_WINDOW, ExampleRow, RowFilters, full_rows, visible
 from datasets_app.streaming import attachment
@@ -74,6 +75,7 @@ def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpRespons
         "may_review": actor.may(Act.REVIEW),
         "labels": sorted(dataset.labels)[:200],
         "bulk_acts": recent_bulk_acts(dataset) if actor.may(Act.REVIEW) else [],
+        "going": request.GET.get("going", ""),
         "how_many": _how_many(dataset, filters),
         "has_splits": bool((dataset.mapping or {}).get("split")),
         "splits": SPLITS,
@@ -141,6 +143,9 @@ def _example_page(
         "actor": actor,
         "dataset": dataset,
         "row": row,
+        "bubbles": edits.conversation(dataset, row),
+        "worse": edits.worse_answer(dataset, row),
+        "edited": edits.changed_texts(dataset, row.text.messages, row.messages) if row.is_edited else [],
         "error": error,
         "typed_prompt": request.POST.get("prompt", row.prompt),
         "typed_answer": request.POST.get("answer", row.answer),
@@ -188,7 +193,8 @@ def bulk_act(request: HttpRequest, actor: Actor, dataset_id: str, bulk_id: int) 
         many = "%(n)s rows stay as they are, because somebody has decided on them since."
         text += " " + ngettext(one, many, act.rows) % {"n": act.rows}
     messages.success(request, text)
-    return _to_rows(actor, dataset, RowFilters.checked(**act.filters))
+    going = f"undo-{act.pk}" if act.undone_at is None else ""
+    return _to_rows(actor, dataset, RowFilters.checked(**act.filters), going)
 
 
 def _decide_many(
@@ -205,12 +211,13 @@ def _decide_many(
         messages.success(request, ngettext("%(n)s row changed.", "%(n)s rows changed.", act.rows) % {"n": act.rows})
     else:
         messages.info(request, _("No row changed: each is decided already, or has nothing that could be accepted."))
-    return _to_rows(actor, dataset, filters)
+    return _to_rows(actor, dataset, filters, f"continue-{act.pk}" if act.reached_row is not None else "")
 
 
-def _to_rows(actor: Actor, dataset: Dataset, filters: RowFilters) -> HttpResponse:
+def _to_rows(actor: Actor, dataset: Dataset, filters: RowFilters, going: str = "") -> HttpResponse:
+    """Back to the list; ``going`` is a long act that the page goes on with by itself."""
     url = reverse("datasets:examples", args=[actor.project.slug, dataset.pk])
-    query = filter_query(filters)
+    query = "&".join(part for part in (filter_query(filters), going and f"going={going}") if part)
     return redirect(f"{url}?{query}" if query else url)
 
 

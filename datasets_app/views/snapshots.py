@@ -12,7 +12,7 @@ from accounts_app.views.access import project_page
 from datasets_app import operations, queries
 from datasets_app.choices import DEFAULT_SPLIT, DatasetState, SnapshotState
 from datasets_app.models import Dataset, Snapshot
-from datasets_app.queries.diff import diff_sections, snapshot_diff
+from datasets_app.queries.diff import diff_sections, snapshot_diff, takes_seconds
 from datasets_app.queries.freezing import freeze_preview
 from datasets_app.queries.snapshots import snapshot_card
 from datasets_app.snapshot_forms import SnapshotForm
@@ -94,23 +94,26 @@ def _freeze_page(
 
 @project_page({"GET": Act.VIEW})
 def diff(request: HttpRequest, actor: Actor, dataset_id: str, number: int) -> HttpResponse:
-    """What changed in this snapshot since an earlier one (``?from=``, else the one before)."""
+    """What changed in this snapshot since an earlier one (``?from=``, else the one before).
+
+    Two large ones that were never compared are compared by a second request (``now``), which the page makes itself.
+    """
     snapshot = snapshot_of(actor, dataset_id, number)
     before = earlier_one(actor, snapshot, request.GET.get("from", ""))
-    found = snapshot_diff(before, snapshot)
     context = {
         "actor": actor,
         "dataset": snapshot.dataset,
         "snapshot": snapshot,
         "before": before,
-        "diff": found,
-        "sections": diff_sections(found),
         "others": [
             other.number
             for other in queries.snapshots_of_dataset(snapshot.dataset).filter(state=SnapshotState.READY)[:100]
             if other.pk != snapshot.pk
         ],
     }
+    if "now" in request.GET or not takes_seconds(before, snapshot):
+        found = snapshot_diff(before, snapshot)
+        context |= {"diff": found, "sections": diff_sections(found)}
     return render(request, "datasets_app/snapshot_diff.html", context)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
 from accounts_app.choices import Act
@@ -14,7 +14,7 @@ from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
 from datasets_app import operations, queries
 from datasets_app.forms import AddressForm, AppendForm, ImportForm, ReadingForm, UploadForm, guessed_values
-from datasets_app.models import Dataset, Upload
+from datasets_app.models import Dataset, Source, Upload
 from datasets_app.operations.import_settings import import_settings, remembered_options
 from datasets_app.operations.uploads import check_size
 from datasets_app.queries.arriving import arriving_files
@@ -110,9 +110,11 @@ def _upload_page(
 @project_page({"GET": Act.TRAIN, "POST": Act.TRAIN})
 def preview(request: HttpRequest, actor: Actor, upload_id: str) -> HttpResponse:
     """What the file seems to be, with its first rows as the model will see them; POST imports it, or with
-    ``look=1`` only looks again with other settings. With ``?into=`` the rows are added to that dataset."""
+    ``look=1`` only looks again with other settings. With ``?into=`` the rows are added to that dataset; with
+    ``&number=`` the file is that one of the dataset, and is read in another way."""
     stored = fetch(actor, Upload, pk=upload_id, deleted_at=None)
-    page = _Preview(request, actor, stored, _into(request, actor))
+    into = _into(request, actor)
+    page = _Preview(request, actor, stored, into, _source(request, into, stored))
     if request.method != "POST":
         return page.first()
     form = page.form(request.POST)
@@ -128,11 +130,23 @@ def preview(request: HttpRequest, actor: Actor, upload_id: str) -> HttpResponse:
         return page.shown(page.look, form, status=error.status)
 
 
+def _source(request: HttpRequest, into: Dataset | None, stored: Upload) -> Source | None:
+    """The file of the dataset that shall be read in another way; None for a new one. Raises Http404."""
+    number = request.GET.get("number", "")
+    if into is None or not number:
+        return None
+    if not (number.isascii() and number.isdigit() and len(number) < 6):
+        raise Http404
+    return get_object_or_404(Source, dataset=into, number=int(number), upload=stored)
+
+
 class _Preview:
     """The preview page of one upload: the automatic look, and what follows from it."""
 
-    def __init__(self, request: HttpRequest, actor: Actor, stored: Upload, into: Dataset | None) -> None:
-        self.request, self.actor, self.stored, self.into = request, actor, stored, into
+    def __init__(
+        self, request: HttpRequest, actor: Actor, stored: Upload, into: Dataset | None, source: Source | None
+    ) -> None:
+        self.request, self.actor, self.stored, self.into, self.source = request, actor, stored, into, source
         self.cleaning = import_settings(actor.project, {})
         self.look = first_look(stored, self.cleaning)
 
@@ -146,10 +160,19 @@ class _Preview:
 
     def first(self) -> HttpResponse:
         """The page before anything was chosen; an earlier file's choice counts for one with the same columns."""
+        if self.source is not None:
+            return self._as_read()
         chosen = remembered_options(self.actor.project, self.look.columns)
         values = guessed_values(self.look, self.stored.name, chosen)
         look = self.looked(chosen) if chosen else self.look
         return self.shown(look, self.form(initial=values | {"idempotency_key": new_id()}), remembered=bool(chosen))
+
+    def _as_read(self) -> HttpResponse:
+        """The page of a file that is part of a dataset: as it is read now."""
+        assert self.source is not None
+        chosen = {"format": "auto", "mapping": None, **self.source.options}
+        values = guessed_values(self.look, self.stored.name, chosen)
+        return self.shown(self.looked(chosen), self.form(initial=values | {"idempotency_key": new_id()}))
 
     def imported(self, form: ReadingForm, options: dict[str, Any]) -> HttpResponse:
         """Begin the import and go to its page."""
@@ -164,14 +187,18 @@ class _Preview:
                 **options,
             )
             return redirect("datasets:detail", self.actor.project.slug, dataset.pk)
-        operations.append_file(
-            actor=self.actor,
-            dataset=self.into,
-            upload=self.stored,
-            columns=self.look.columns,
-            idempotency_key=key,
-            **form.reading,
-        )
+        if self.source is not None:
+            readings = {self.source.number: form.reading}
+            operations.recheck_dataset(actor=self.actor, dataset=self.into, readings=readings, idempotency_key=key)
+        else:
+            operations.append_file(
+                actor=self.actor,
+                dataset=self.into,
+                upload=self.stored,
+                columns=self.look.columns,
+                idempotency_key=key,
+                **form.reading,
+            )
         return redirect("datasets:sources", self.actor.project.slug, self.into.pk)
 
     def shown(self, look: FirstLook, form: ReadingForm, status: int = 200, remembered: bool = False) -> HttpResponse:
@@ -180,6 +207,7 @@ class _Preview:
             "actor": self.actor,
             "upload": self.stored,
             "into": self.into,
+            "source": self.source,
             "look": look,
             "form": form,
             "is_table": bool(self.look.columns),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ def add_arguments(subparsers: _SubParsers) -> None:
 
 def prepare_command(args: argparse.Namespace, run: Run) -> None:
     """Check ``args.files`` and write chunks, findings and report to ``args.out``."""
+    spare_the_machine()
     from finetune_engine.data.options import read_options
     from finetune_engine.data.prepare import prepare
 
@@ -48,8 +50,16 @@ def prepare_command(args: argparse.Namespace, run: Run) -> None:
     print(summary(prepare(args.files, args.out, options, replace(run, sink=ListSink()))))
 
 
+def spare_the_machine() -> None:
+    """Settings for the table engine, before it is loaded: batches are small, so a second thread costs more than it
+    gives, and memory that the next batch needs is not handed back in between."""
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:10000")
+
+
 def snapshot_command(args: argparse.Namespace, run: Run) -> None:
     """Freeze the examples that ``args.spec`` names into ``args.out``."""
+    spare_the_machine()
     from finetune_engine.data.snapshot import make_snapshot, read_spec
 
     make_snapshot(read_spec(read_json(args.spec)), args.out, run)

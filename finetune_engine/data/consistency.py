@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import orjson
+
 from finetune_engine.data.records import Finding
 
 if TYPE_CHECKING:
@@ -49,9 +51,7 @@ def forms_of(frame: pl.DataFrame) -> pl.Series:
         return forms
     text = pl.col("answer")
     exact = (
-        pl.when(
-            text.str.contains(r"\A\s*(?:\{[\s\S]*\}|\[\s*(?:[\[{\x22\d\]]|-\d|true|false|null)[\s\S]*\]|\[\])\s*\z")
-        )
+        pl.when("is_json")
         .then(pl.lit("json"))
         .when(text.str.contains(r"\A\s*<[A-Za-z!?][^<>]*>[\s\S]*>\s*\z"))
         .then(pl.lit("markup"))
@@ -63,7 +63,28 @@ def forms_of(frame: pl.DataFrame) -> pl.Series:
         .then(pl.lit("list"))
         .otherwise(base)
     )
-    return forms.scatter(index, frame[index].select(exact.alias("form")).to_series())
+    part = frame[index].with_columns(_is_json(frame["answer"].gather(index)))
+    return forms.scatter(index, part.select(exact.alias("form")).to_series())
+
+
+def _is_json(answers: pl.Series) -> pl.Series:
+    """Which answers are a JSON object or list. Only those that begin and end like one are read."""
+    import polars as pl
+
+    out = pl.repeat(False, len(answers), eager=True)
+    index = answers.str.contains(r"\A\s*(?:\{[\s\S]*\}|\[[\s\S]*\])\s*\z").arg_true()
+    if index.is_empty():
+        return out.rename("is_json")
+    read = [_reads_as_json(text) for text in answers.gather(index).to_list()]
+    return out.scatter(index, pl.Series(read, dtype=pl.Boolean)).rename("is_json")
+
+
+def _reads_as_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 @dataclass

@@ -25,6 +25,7 @@ from finetune_engine.data.readers.lines import Oversized, parse_line, split_line
 from finetune_engine.data.readers.source import RecordSource
 from finetune_engine.data.records import Mapping, RawRecord
 from finetune_engine.data.stored_once import BETWEEN, END, QUESTION
+from finetune_engine.data.text_bytes import names_written
 
 _MAPPED = {"prompt_completion": False, "input_output": False, "alpaca": False, "text_label": True}
 _SCALARS = frozenset((str, int, float, bool, type(None)))
@@ -131,8 +132,7 @@ def _frame(group: Lines, table: _Table) -> tuple[pl.DataFrame, list[int]]:
     }
     frame = _filled(columns, original)
     # As many names as the object has: none twice, and none hidden in a text. Others are counted properly.
-    marks = original.str.count_matches('":', literal=True) + original.str.count_matches('" :', literal=True)
-    sound = marks == table.marks
+    sound = names_written(original) == table.marks
     if sound.all():
         return frame, [] if whole else sorted(set(range(len(group.lines))) - set(places))
     kept = set(compress(places, sound.to_list()))

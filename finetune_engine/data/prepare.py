@@ -27,6 +27,7 @@ from finetune_engine.data.records import Finding
 from finetune_engine.data.relations import Relations, label_variants, variant_findings
 from finetune_engine.data.report import Totals, make_report, nothing_usable, write_json
 from finetune_engine.data.revisions import revise
+from finetune_engine.data.sparse_lists import sparse_lists
 from finetune_engine.data.stored_batches import StoredBatches, finding_frame
 from finetune_engine.data.tally import WholeSet
 from finetune_engine.data.tokens import TokenCounter
@@ -203,21 +204,15 @@ def _decided(frame: pl.DataFrame, findings: pl.DataFrame, is_labelled: bool) -> 
             held.append(code)
     ranks = pl.when("usable").then(pl.lit(0, pl.Int8)).otherwise(pl.lit(RANK["rejected"], pl.Int8))
     rank = frame.select(ranks.alias("rank"))["rank"]
-    empty = pl.Series("codes", [[]], dtype=pl.List(pl.String))
-    listed = empty.new_from_index(0, frame.height)
-    if codes:
-        noted = frame["row"].is_in(list(codes)).arg_true()
-        by_row = [codes[row] for row in frame["row"].gather(noted).to_list()]
+    noted = frame["row"].is_in(list(codes)).arg_true() if codes else pl.Series(dtype=pl.UInt32)
+    by_row = [codes[row] for row in frame["row"].gather(noted).to_list()]
+    if by_row:
         gravest = pl.Series([max(RANK[status_of(code)] for code in held) for held in by_row], dtype=pl.Int8)
         worst = pl.DataFrame({"own": rank.gather(noted), "found": gravest}).max_horizontal()
         rank = rank.scatter(noted, worst)
-        # Each row points to its list in a short column of lists: the first is empty.
-        place = pl.repeat(0, frame.height, dtype=pl.UInt32, eager=True)
-        place = place.scatter(noted, pl.Series(range(1, len(by_row) + 1), dtype=pl.UInt32))
-        listed = pl.concat([empty, pl.Series("codes", by_row, dtype=pl.List(pl.String))]).gather(place)
     label = pl.coalesce("label", "answer") if is_labelled else pl.col("label")
     return frame.with_columns(
-        listed,
+        sparse_lists("codes", frame.height, noted, by_row),
         rank.replace_strict(list(range(len(STATUSES))), list(STATUSES), return_dtype=pl.String).alias("status"),
         pl.when("usable").then(label).otherwise(None).alias("label"),
     )

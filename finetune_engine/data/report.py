@@ -50,8 +50,7 @@ class Totals:
             self.codes.update(_counted(findings.unique(["row", "code"])["code"]))
             personal = findings.filter(pl.col("kind").is_not_null()).unique(["row", "kind"])
             self.pii.update(_counted(personal["kind"]))
-        if examples["cleaned"].null_count() < examples.height:
-            self.cleaning.update(_counted(examples["cleaned"].explode(empty_as_null=False, keep_nulls=False)))
+        self.cleaning.update(_counted(examples["cleaned"].explode(empty_as_null=False, keep_nulls=False)))
         stays = examples["status"].is_in(["accepted", "flagged"])
         staying = examples if stays.all() else examples.filter(stays)
         self.statistics.add(staying)

@@ -17,6 +17,7 @@ from finetune_engine.data.canonical import answer_of, dump, prompt_of, setting_o
 from finetune_engine.data.cleaning import CleaningPlan, clean_messages, clean_text, needs_cleaning
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.records import Finding, Message
+from finetune_engine.data.sparse_lists import sparse_lists
 from finetune_engine.data.text_bytes import unusual
 from finetune_engine.data.tokens import TOKENS_PER_MESSAGE, TokenCounter
 
@@ -82,10 +83,10 @@ def _clean(batch: Batch, plan: CleaningPlan) -> None:
         return _rebuilt(row, messages, rejected, plan)
 
     _change_rows(batch, may, change)
-    column = pl.repeat(None, frame.height, dtype=pl.List(pl.String), eager=True)
-    if cleaned:
-        column = pl.Series([cleaned.get(row, []) for row in frame["row"].to_list()], dtype=pl.List(pl.String))
-    batch.frame = batch.frame.with_columns(column.alias("cleaned"))
+    places = frame["row"].is_in(list(cleaned)).arg_true() if cleaned else []
+    # Rows come in their order, and so do the changes.
+    column = sparse_lists("cleaned", frame.height, places, list(cleaned.values()))
+    batch.frame = batch.frame.with_columns(column)
 
 
 def _cleaned(messages: list[Message], is_label: bool, plan: CleaningPlan) -> tuple[list[Message], list[str]]:

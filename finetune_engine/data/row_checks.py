@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from finetune_engine.data.message_texts import argument_texts, prompt_place, written_texts
-from finetune_engine.data.pii import KIND_NAMES, find_pii
+from finetune_engine.data.pii import KIND_NAMES, context_of, find_pii
 from finetune_engine.data.records import Finding, Message
 
 # Marks that tokenizers read as control tokens, whatever a person meant by them.
@@ -197,7 +197,7 @@ def personal_data(messages: Sequence[Message], rejected: Sequence[Message] = ())
                 yield pii_finding(span.kind, column, span.start, span.end)
         seen: set[tuple[str, str]] = set()
         for path, text, key in argument_texts(part, name):
-            context = f"{key.replace('_', ' ')}: " if key else ""
+            context = context_of(key)
             for span in find_pii(context + text):
                 if span.start >= len(context) and (path, span.kind) not in seen:
                     seen.add((path, span.kind))

@@ -13,7 +13,8 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import polars as pl
 
-_BLANK, _FIRST, _LAST = 0x20, 0x20, 0x7E
+_BLANK, _QUOTE, _COLON = 0x20, 0x22, 0x3A
+_FIRST, _LAST = 0x20, 0x7E
 
 
 def _buffers(column: pl.Series) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -51,3 +52,22 @@ def blanks(column: pl.Series) -> npt.NDArray[np.int32]:
         # An empty text would be given the count of the next one, so only the others are asked about.
         counts[filled] = np.add.reduceat(data[: starts[-1]] == _BLANK, starts[filled], dtype=np.int32)
     return counts
+
+
+def names_written(lines: pl.Series) -> pl.Series:
+    """How many names of objects each line of JSON (none may be missing) holds, counted by ``":`` and ``" :``; more when
+    a text holds such marks."""
+    import polars as pl
+
+    counts = np.zeros(len(lines), np.int32)
+    if len(lines):
+        data, starts = _buffers(lines)
+        data = data[: starts[-1]]
+        ends = data[:-1] == _QUOTE
+        marks = np.zeros(len(data), bool)
+        marks[:-1] = ends & (data[1:] == _COLON)
+        if lines.str.contains('" :', literal=True).any():
+            marks[:-2] |= ends[:-1] & (data[1:-1] == _BLANK) & (data[2:] == _COLON)
+        filled = np.flatnonzero(starts[1:] > starts[:-1])
+        counts[filled] = np.add.reduceat(marks, starts[filled], dtype=np.int32)
+    return pl.Series("names", counts)

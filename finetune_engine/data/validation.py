@@ -13,7 +13,7 @@ import orjson
 
 from finetune_engine.data import row_checks
 from finetune_engine.data.message_texts import prompt_place
-from finetune_engine.data.pii import MAY_HOLD_PII
+from finetune_engine.data.pii import may_hold_pii
 from finetune_engine.data.records import Finding, Message
 
 if TYPE_CHECKING:
@@ -53,21 +53,25 @@ def check_messages(
         if is_plain_text:  # that nobody asked is its nature
             findings = [finding for finding in findings if finding.code != "roles_not_alternating"]
         findings += row_checks.empty_parts(turns, is_plain_text=is_plain_text)
-        findings += row_checks.odd_texts(turns)
-        for column, text in row_checks.places(turns):
-            findings += row_checks.garbled(column, text)
-        findings += row_checks.repetition(_content(turns, len(turns) - 1))
+        findings += _of_texts(turns, rejected or (), pii=pii)
         if task_type == "completion":
-            words = len(_content(turns, prompt_place(turns)).split())
-            findings += row_checks.short_text("prompt", words, min_prompt_words)
-            words = len(_content(turns, len(turns) - 1).split())
-            findings += row_checks.short_text("answer", words, min_completion_words)
-        if rejected is not None:
-            findings += row_checks.same_answers(turns, rejected)
-            findings += row_checks.odd_texts(rejected, "rejected")
-        if pii:
-            findings += row_checks.personal_data(turns, rejected or ())
+            for column, place, least in (
+                ("prompt", prompt_place(turns), min_prompt_words),
+                ("answer", len(turns) - 1, min_completion_words),
+            ):
+                findings += row_checks.short_text(column, len(_content(turns, place).split()), least)
     return [finding.placed(row, line) for finding in findings] if row is not None else findings
+
+
+def _of_texts(messages: Sequence[Message], rejected: Sequence[Message], *, pii: bool) -> Iterator[Finding]:
+    yield from row_checks.odd_texts(messages)
+    yield from row_checks.odd_texts(rejected, "rejected")
+    for column, text in row_checks.places(messages):
+        yield from row_checks.garbled(column, text)
+    yield from row_checks.repetition(_content(messages, len(messages) - 1))
+    yield from row_checks.same_answers(messages, rejected)
+    if pii:
+        yield from row_checks.personal_data(messages, rejected)
 
 
 def _content(messages: Sequence[Message], place: int | None) -> str:
@@ -86,7 +90,7 @@ def check_batch(batch: Batch, options: PrepareOptions, *, is_plain_text: bool) -
     findings: list[Finding] = []
     findings.extend(_empty(frame, is_plain_text))
     findings.extend(_texts(frame, pii=options.pii))
-    findings.extend(_repetitive(frame))
+    findings.extend(repetitive(frame))
     if _has_pairs(frame):
         findings.extend(_equal_answers(frame))
     if options.context_tokens:
@@ -113,7 +117,7 @@ def _texts(frame: pl.DataFrame, *, pii: bool) -> Iterator[Finding]:
     columns = ["messages", "rejected"] if _has_pairs(frame) else ["messages"]
     odd = _any(frame, columns, row_checks.MAY_BE_ODD)
     broken = may_be_garbled(frame["messages"])
-    personal = _any(frame, columns, MAY_HOLD_PII) if pii else None
+    personal = _personal(frame, columns) if pii else None
     wanted = odd | broken if personal is None else odd | broken | personal
     if not wanted.any():
         return
@@ -137,6 +141,13 @@ def _has_pairs(frame: pl.DataFrame) -> bool:
     return "rejected" in frame.columns and frame["rejected"].null_count() < frame.height
 
 
+def _personal(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+    found = may_hold_pii(frame[columns[0]])
+    for name in columns[1:]:
+        found |= may_hold_pii(frame[name])
+    return found
+
+
 def _any(frame: pl.DataFrame, columns: Sequence[str], pattern: str) -> pl.Series:
     import polars as pl
 
@@ -145,7 +156,8 @@ def _any(frame: pl.DataFrame, columns: Sequence[str], pattern: str) -> pl.Series
     )["hit"]
 
 
-def _repetitive(frame: pl.DataFrame) -> Iterator[Finding]:
+def repetitive(frame: pl.DataFrame) -> Iterator[Finding]:
+    """Answers that say the same over and over. Reads row, line, answer and ``answer_words``."""
     import polars as pl
 
     # What is said over and over has been said before: some letters out of the text, and where they first occur.
@@ -165,11 +177,11 @@ def _repetitive(frame: pl.DataFrame) -> Iterator[Finding]:
 def _equal_answers(frame: pl.DataFrame) -> Iterator[Finding]:
     import polars as pl
 
-    # The better answer is the end of the messages, so equal answers mean that the texts end alike.
-    alike = pl.col("messages").str.ends_with(pl.col("rejected").str.slice(1))
-    pairs = pl.col("rejected").is_not_null() & (pl.col("rejected") != "[]")
-    spaced = pl.col("rejected").str.contains(r"\s\s|\\n|\\t|\\u00")
-    for row, line, messages, rejected in _rows(frame, pairs & (alike | spaced), "messages", "rejected"):
+    # The better answer is the end of the messages, so equal answers mean that the two end alike, blanks aside.
+    pairs = frame.filter(pl.col("rejected").is_not_null() & (pl.col("rejected") != "[]"))
+    better, worse = (pl.col(name).str.replace_all(r"\\[nrt]|\s", "") for name in ("messages", "rejected"))
+    alike = better.str.ends_with(worse.str.slice(1))
+    for row, line, messages, rejected in _rows(pairs, alike, "messages", "rejected"):
         for finding in row_checks.same_answers(orjson.loads(messages), orjson.loads(rejected)):
             yield finding.placed(row, line)
 

@@ -119,6 +119,9 @@ saveAll?.addEventListener("click", () => {
 
 document.addEventListener("htmx:afterSettle", () => {
   count();
+  const left = document.getElementById("rows-left");
+  const tab = document.querySelector(".tabs [aria-current] .count");
+  if (left && tab) tab.textContent = left.textContent;
   if (!goTo) return;
   const row = document.getElementById(goTo.row);
   const failed = grid.querySelector("[aria-invalid]");

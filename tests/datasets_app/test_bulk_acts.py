@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.made_rows import MadeFinding, MadeRow, made_dataset
 from datasets_app import operations
-from datasets_app.models import BulkAct, Example, ReviewTally
+from datasets_app.models import BulkAct, Dataset, Example, ReviewTally
 from datasets_app.operations import bulk_acts
 from datasets_app.queries.rows import RowFilters
 from finetune_engine.errors import UserError
@@ -150,3 +150,13 @@ def test_nobody_else_than_accept_and_reject_is_done_to_many_rows(actor):
     dataset = made(actor, count=3)
     with pytest.raises(UserError, match="accepted or rejected"):
         operations.decide_rows(actor=actor, dataset=dataset, filters=RowFilters(), action="delete")
+
+
+def test_rows_of_a_dataset_that_was_checked_again_meanwhile_are_left_alone(actor):
+    dataset = made(actor)
+    Dataset.objects.filter(pk=dataset.pk).update(import_attempt=2)
+    with pytest.raises(UserError, match="checked again"):
+        operations.decide_rows(actor=actor, dataset=dataset, filters=RowFilters(code="repetition"), action="accept")
+    with pytest.raises(UserError, match="checked again"):
+        operations.decide_example(actor=actor, dataset=dataset, example=row(dataset, 3), action="accept")
+    assert not Example.objects.exclude(decision="").exists()

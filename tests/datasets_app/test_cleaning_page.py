@@ -67,9 +67,19 @@ def test_a_preview_goes_on_where_it_stopped(untidy, monkeypatch):
     from datasets_app.queries import cleaning
 
     monkeypatch.setattr(cleaning, "SAMPLE_ROWS", 20)
+    monkeypatch.setattr(cleaning, "LONGEST_LOOK", 0)
     first = cleaning_preview(untidy, NO_STEPS | {"cleaning": ["repair_unicode"]})
     assert (first.changed, first.next_cursor) == (0, 20)
     assert cleaning_preview(untidy, NO_STEPS | {"cleaning": ["repair_unicode"]}, 20).changed == 1
+
+
+def test_a_preview_looks_further_while_nothing_changes(untidy, monkeypatch):
+    from datasets_app.queries import cleaning
+
+    monkeypatch.setattr(cleaning, "SAMPLE_ROWS", 10)
+    monkeypatch.setattr(cleaning, "LONGEST_LOOK", 60)
+    shown = cleaning_preview(untidy, NO_STEPS | {"cleaning": ["repair_unicode"]})
+    assert (shown.looked_at, shown.changed) == (33, 1)
 
 
 def test_a_line_that_could_not_be_read_is_not_cleaned(dataset_from):

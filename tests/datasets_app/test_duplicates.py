@@ -84,6 +84,23 @@ def test_rows_of_a_cluster_come_as_one_group(actor, doubtful):
     assert statuses(doubtful, 34, 35) == ["accepted", "rejected"]
 
 
+def test_a_large_group_shows_some_rows_and_is_settled_as_a_whole_in_parts(actor, doubtful, monkeypatch):
+    from datasets_app.operations import contradictions
+
+    monkeypatch.setattr(contradictions, "ROWS_AT_ONCE", 8)
+    Example.objects.filter(dataset=doubtful, row__lte=12).update(cluster=1, status="needs_review")
+    Dataset.objects.filter(pk=doubtful.pk).update(
+        needs_review=doubtful.needs_review + 12, accepted=doubtful.accepted - 12
+    )
+    group = group_at(doubtful, "near", 1)
+    assert (len(group.members), group.more) == (8, 4)
+    assert settle_group(actor=actor, dataset=doubtful, rows=group.rows, keep=group.rows[:1]) == 8
+    assert group_at(doubtful, "near", 1).is_open
+    assert settle_group(actor=actor, dataset=doubtful, rows=group.rows, keep=group.rows[:1]) == 4
+    assert statuses(doubtful, 1, 2, 12) == ["accepted", "rejected", "rejected"]
+    assert not group_at(doubtful, "near", 1).is_open
+
+
 def test_the_import_fills_in_the_clusters(doubtful):
     assert [row(doubtful, number).cluster for number in (34, 35)] == [34, 34]
 

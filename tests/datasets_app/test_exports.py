@@ -213,6 +213,31 @@ def test_an_answer_with_a_verdict_keeps_it():
     assert kto(pair(rejected=[], desirable=False)) == {"prompt": "May I?", "completion": "Yes, gladly.", "label": False}
 
 
+PAIRS = [
+    {
+        "prompt": f"May the tenant do this: {sentence(i)}?",
+        "chosen": f"Yes, after a letter to the landlord about {sentence(i + 100)}.",
+        "rejected": f"No, never, because of {sentence(i + 200)}.",
+    }
+    for i in range(30)
+]
+
+
+@pytest.mark.parametrize("format", ["preference", "preference_openai"])
+def test_pairs_import_again_as_the_same_pairs(dataset_from, freeze, format):
+    first = freeze(dataset_from("pairs.jsonl", PAIRS))
+    assert first.task_type == "preference", first.error
+    again = freeze(dataset_from("again.jsonl", body_of(first, format)))
+    assert sorted(body_of(again, "preference").splitlines()) == sorted(body_of(first, "preference").splitlines())
+
+
+def test_answers_with_a_verdict_import_again_with_it(dataset_from, freeze):
+    rows = [{"prompt": p["prompt"], "completion": p["chosen"], "label": i % 3 > 0} for i, p in enumerate(PAIRS)]
+    first = freeze(dataset_from("verdicts.jsonl", rows))
+    again = freeze(dataset_from("again.jsonl", body_of(first, "kto")))
+    assert sorted(body_of(again, "kto").splitlines()) == sorted(body_of(first, "kto").splitlines())
+
+
 def test_preference_data_have_no_format_that_would_lose_the_worse_answers(questions):
     questions.task_type = "preference"
     assert {one.name for one in exports_of(questions)} == {"preference", "preference_openai", "kto", "parquet"}

@@ -41,7 +41,7 @@ def url(project, dataset):
 def test_the_grid_holds_what_can_be_mended_and_leaves_repetitions_out(broken):
     page = mend_page(broken)
     assert [one.example.row for one in page.items] == [31, 32, 33]
-    assert page.duplicates_left_out
+    assert page.has_passed_over
     assert "no answer" in page.items[0].reasons[0]
     assert (page.items[2].could_be_read, page.items[2].prompt) == (False, "")
     assert "half" in page.items[2].original
@@ -65,6 +65,23 @@ def test_a_row_that_still_lacks_something_keeps_its_reason_and_is_not_changed(ac
         mend_row(actor=actor, dataset=broken, example=row(broken, 31), **texts)
     assert refused.value.field == part
     assert row(broken, 31).decision == ""
+
+
+def test_a_better_answer_must_differ_from_the_worse_one(actor, dataset_from):
+    pairs = [
+        {"prompt": f"Who pays the rent of flat {i}?", "chosen": f"Tenant {i}.", "rejected": "Nobody."}
+        for i in range(12)
+    ]
+    dataset = dataset_from(
+        "pairs.jsonl", [*pairs, {"prompt": "Who pays the gas?", "chosen": "", "rejected": "Nobody."}]
+    )
+    last = row(dataset, 13)
+    assert last.status == "rejected"
+    with pytest.raises(UserError) as refused:
+        mend_row(actor=actor, dataset=dataset, example=last, answer="Nobody.")
+    assert refused.value.code == "chosen_equals_rejected"
+    mend_row(actor=actor, dataset=dataset, example=last, answer="The tenant.")
+    assert row(dataset, 13).status == "accepted"
 
 
 def test_one_row_that_cannot_be_mended_does_not_stop_the_others(actor, broken):
@@ -160,9 +177,10 @@ def test_the_page_takes_at_most_twelve_queries(client_for, reviewer, project, br
         client.get(url(project, broken))
 
 
-def test_a_row_left_out_by_a_person_waits_in_the_grid_too(actor, broken):
+def test_a_row_that_somebody_left_out_on_purpose_is_no_mistake(actor, broken):
     operations.decide_example(actor=actor, dataset=broken, example=row(broken, 1), action="reject")
-    assert mend_page(broken).items[0].example.row == 1
+    operations.decide_example(actor=actor, dataset=broken, example=row(broken, 31), action="reject")
+    assert [one.example.row for one in mend_page(broken).items] == [32, 33]
 
 
 def test_a_dataset_with_nothing_to_mend_says_so(client_for, reviewer, project, dataset_from):

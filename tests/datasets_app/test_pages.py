@@ -231,7 +231,7 @@ def test_no_page_makes_more_than_a_dozen_queries(client_for, project, owner, cla
 def test_the_sentence_counts_every_status_and_says_why_rows_are_rejected(client_for, project, viewer, clauses):
     page = client_for(viewer).get(url("detail", project, clauses.pk)).content.decode()
     assert "60 of 62 rows can be trained on" in page
-    assert "2 are rejected (" in page
+    assert "2 are rejected, most often because of “" in page
 
 
 def test_the_next_act_is_to_decide_then_to_freeze_then_to_train(client_for, project, owner, clauses, freeze):

@@ -8,7 +8,7 @@ from django.urls import reverse
 from accounts_app.models import AuditEntry
 from datasets_app.models import DataPolicy, Dataset
 from datasets_app.operations.policy import set_pii_decision, set_pii_decisions
-from datasets_app.queries.personal import parts_of, personal_examples
+from datasets_app.queries.personal import personal_example, personal_examples
 from datasets_app.queries.policy import kind_decisions, pii_policy
 from datasets_app.queries.rows import full_rows, visible
 from finetune_engine.errors import UserError
@@ -80,7 +80,29 @@ def test_a_row_whose_edit_took_the_value_out_shows_nothing_of_it(letters, projec
 
     example = visible(letters).get(row=21)
     operations.edit_example(actor=actor, dataset=letters, example=example, prompt="Write to the tenant about it.")
-    assert parts_of(full_rows(letters, [example])[0], "email", pii_policy(project)) == []
+    assert personal_example(full_rows(letters, [example])[0], "email", pii_policy(project)).parts == []
+
+
+def test_what_a_tool_is_called_with_is_shown_and_masked_too(dataset_from, project):
+    call = {"id": "c1", "type": "function", "function": {"name": "write", "arguments": f'{{"to": "{MAIL}"}}'}}
+    turns = [
+        {"role": "user", "content": "Tell Anna that the lease ends."},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+    ]
+    dataset = dataset_from("tools.jsonl", [{"messages": turns}])
+    part = personal_example(full_rows(dataset, list(visible(dataset)))[0], "email", pii_policy(project)).parts[0]
+    assert (part.role, part.before[0].text, part.after[0].text) == ("tool", MAIL, "[EMAIL_1]")
+
+
+def test_a_row_left_out_for_another_kind_is_not_shown_as_masked(letters, project, actor, client_for, trainer):
+    from datasets_app import operations
+
+    both = f"Send the bill for card {CARD} to {MAIL} at once, please."
+    operations.edit_example(actor=actor, dataset=letters, example=visible(letters).get(row=21), prompt=both)
+    set_pii_decision(actor=actor, kind="card", action="reject")
+    assert personal_examples(letters, "email", pii_policy(project)).items[0].is_left_out
+    page = client_for(trainer).get(url(project, letters) + "?kind=email").content.decode()
+    assert page.count("this row is left out of snapshots") == 1
 
 
 def test_the_page_marks_the_values_and_never_turns_them_into_markup(client_for, trainer, project, letters):

@@ -62,6 +62,16 @@ def test_numbers_of_messages_are_in_their_order(drawn):
     assert [bar.label for bar in plots_of(drawn)["turns"].bars] == ["2", "10"]
 
 
+def test_rows_of_one_input_and_one_answer_need_no_drawing_of_turns_and_speakers(drawn):
+    drawn.statistics |= {"turns": {"2": 41}}
+    assert not {"turns", "roles"} & set(plots_of(drawn))
+
+
+def test_languages_judged_by_a_part_of_the_rows_say_so(drawn):
+    drawn.statistics |= {"total_examples": 4_100}
+    assert plots_of(drawn)["languages"].sentence == "Most rows are in German (73.2%). Judged by 41 rows."
+
+
 def test_rare_bars_are_counted_instead_of_drawn():
     bars, left_out = bars_of({str(n): n for n in range(1, 41)})
     assert (len(bars), left_out) == (15, 25)

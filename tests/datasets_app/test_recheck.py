@@ -184,21 +184,25 @@ def test_the_same_key_begins_one_check(actor, clauses, another):
 
 def test_other_settings_change_what_is_found_and_are_kept(actor, dataset_from, quick_jobs):
     rows = [
-        {"prompt": f"What about matter {i} " + "and so on " * 30, "completion": f"{i} is done. " * 12}
-        for i in range(12)
+        {
+            "prompt": f"What about matter {i}? " + "And so on, please. " * (30 * (i % 2)),
+            "completion": f"{i} is done, no doubt.",
+        }
+        for i in range(24)
     ]
     dataset = dataset_from("long.jsonl", rows)
     assert "too_long" not in dataset.codes
-    settings = {"context_tokens": 40, "over_length": "drop", "base_model": "demo-base"}
+    settings = {"context_tokens": 60, "over_length": "drop", "base_model": "demo-base"}
     operations.recheck_dataset(actor=actor, dataset=dataset, settings=settings)
     quick_jobs()
     now = fresh(dataset)
-    assert now.rejected == 12, now.codes
+    assert (now.job.state, now.rejected, now.codes.get("too_long")) == ("succeeded", 12, 12), now.job.failure
     assert now.options["over_length"] == "drop"
     operations.recheck_dataset(actor=actor, dataset=now, settings={"over_length": "keep", "context_tokens": None})
     quick_jobs()
     assert fresh(dataset).rejected == 0
     assert "over_length" not in fresh(dataset).options
+    assert fresh(dataset).options["base_model"] == "demo-base"
 
 
 @pytest.mark.parametrize(
@@ -251,6 +255,17 @@ def test_an_acceptance_is_not_carried_to_a_row_that_can_no_longer_be_read(actor,
     quick_jobs()
     rows = rows_of(clauses)
     assert (rows[4].decision, rows[61].decision, rows[61].status) == ("accept", "", "rejected")
+
+
+def test_a_decision_from_a_page_that_is_older_than_the_check_is_refused_rather_than_lost(actor, clauses, quick_jobs):
+    old_page = fresh(clauses)
+    row = Example.objects.get(dataset=clauses, import_attempt=1, row=5)
+    operations.recheck_dataset(actor=actor, dataset=clauses)
+    quick_jobs()
+    with pytest.raises(UserError) as caught:
+        operations.decide_example(actor=actor, dataset=old_page, example=row, action="reject")
+    assert caught.value.status == 409
+    assert rows_of(clauses)[4].decision == ""
 
 
 def test_a_file_whose_bytes_were_deleted_stops_the_check_with_its_name(actor, both):
@@ -385,6 +400,30 @@ def test_other_settings_are_chosen_on_the_page(client_for, project, trainer, cla
     assert fresh(clauses).task_type == "completion"
     wrong = client.post(url("check_again", project, clauses.pk), {"context_tokens": "2"})
     assert wrong.status_code == 422
+
+
+def test_a_file_is_read_in_another_way_by_the_page_and_by_the_api(
+    client_for, project, trainer, dataset_from, quick_jobs, call
+):
+    lines = "".join(f"The {i}th sentence of the speech,kind {i % 2},mood {i % 3}\n" for i in range(30))
+    dataset = dataset_from("odd.csv", f"Äußerung,Sorte,Laune\n{lines}".encode())
+    client = client_for(trainer)
+    page = client.get(url("sources", project, dataset.pk)).content.decode()
+    assert "Read it differently" in page
+    address = f"{url('preview', project, dataset.upload_id)}?into={dataset.pk}&number=1"
+    assert "Read it this way" in client.get(address).content.decode()
+    chosen = {"prompt": ["Äußerung"], "completion": "Sorte", "label": "Sorte"}
+    assert client.post(address, chosen).url == url("sources", project, dataset.pk)
+    quick_jobs()
+    assert fresh(dataset).labels == {"kind 0": 15, "kind 1": 15}
+    assert dataset.sources.count() == 1
+    reading = {"number": 1, "mapping": {"prompt": ["Äußerung"], "completion": "Laune", "label": "Laune"}}
+    body = json.dumps({"sources": [reading]})
+    sent = call("post", f"/datasets/{dataset.pk}/recheck", data=body, content_type="application/json")
+    assert sent.status_code == 202, sent.content
+    quick_jobs()
+    assert set(fresh(dataset).labels) == {"mood 0", "mood 1", "mood 2"}
+    assert client.get(f"{address}7").status_code == 404
 
 
 def test_the_page_says_why_the_last_check_failed(client_for, project, viewer, actor, both, another, quick_jobs):

@@ -139,6 +139,7 @@ def test_the_queue_follows_its_filters(rita, dataset, filters, expected):
 
 
 def test_a_search_that_looks_at_many_rows_stops_and_goes_on_from_there(rita, dataset, monkeypatch):
+    monkeypatch.setattr(reads, "FIRST_WINDOW", 2)
     monkeypatch.setattr(reads, "QUEUE_WINDOW", 2)
     filters = RowFilters(q="clause 12")
     first = queue.take_next(actor=rita, dataset=dataset, filters=filters)

@@ -335,3 +335,51 @@ def test_no_page_of_rows_makes_more_than_a_dozen_queries(
 def test_each_role_may_do_what_it_may_with_rows(request, client_for, project, dataset, who, name, method, expected):
     client = client_for(request.getfixturevalue(who))
     assert getattr(client, method)(url(name, project, dataset)).status_code == expected
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        (RowFilters(), "one_example_per_row"),
+        (RowFilters(status="needs_review"), "example_status_row"),
+        (RowFilters(label="A"), "example_label_row"),
+        (RowFilters(split="test"), "example_split_row"),
+        (RowFilters(assigned="0" * 26), "example_assigned_row"),
+        (RowFilters(code="pii"), "finding_code_row"),
+        (RowFilters(code="pii", q="clause"), "finding_code_row"),
+    ],
+)
+def test_each_filter_walks_its_index(dataset, filters, index):
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from datasets_app.queries.rows import example_rows
+
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL chooses by the size of the table")
+    with CaptureQueriesContext(connection) as captured:
+        example_rows(dataset, 1, filters)
+    statement = captured.captured_queries[0]["sql"]
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN QUERY PLAN " + statement)
+        plan = " ".join(str(line[3]) for line in cursor.fetchall())
+    wanted = {"one_example_per_row": "row>?"}.get(index, index)
+    assert wanted in plan, plan
+    assert "SCAN" not in plan, plan
+    assert "TEMP B-TREE FOR ORDER BY" not in plan, plan
+
+
+def test_an_act_on_very_many_rows_goes_on_by_itself_until_it_is_done(client, project, dataset, monkeypatch):
+    from datasets_app.operations import bulk_acts
+    from datasets_app.views import rows
+
+    monkeypatch.setattr(rows, "BULK_SECONDS", 0.0)
+    monkeypatch.setattr(bulk_acts, "BATCH", 2)
+    sent = client.post(url("bulk", project, dataset), {"status": "needs_review", "action": "reject"})
+    act = BulkAct.objects.get()
+    assert sent.url.endswith(f"?status=needs_review&going=continue-{act.pk}")
+    assert 'hx-trigger="load delay:200ms, click"' in text_of(client.get(sent.url))
+    sent = client.post(url("bulk_act", project, dataset, act.pk), {"action": "continue"})
+    assert "going" not in sent.url
+    assert "hx-trigger" not in text_of(client.get(sent.url))
+    assert Example.objects.filter(dataset=dataset, status="rejected").count() == 3

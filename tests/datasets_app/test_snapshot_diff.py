@@ -16,6 +16,11 @@ from datasets_app.queries.diff import snapshot_diff
 from finetune_engine.errors import UserError
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_known_yet(settings, tmp_path):
+    settings.CACHE_DIR = tmp_path / "cache"
+
+
 @pytest.fixture
 def changed(actor, clauses, freeze):
     """Two snapshots: in the second, row 2 is gone, row 3 has another label, row 5 other words, row 62 is new."""
@@ -126,6 +131,16 @@ def test_the_first_snapshot_has_nothing_to_be_compared_with(client_for, project,
     page = client_for(viewer).get(reverse("datasets:snapshot_diff", args=[project.slug, clauses.pk, 1]))
     assert page.status_code == 404
     assert "no earlier snapshot" in page.content.decode()
+
+
+def test_two_large_snapshots_are_compared_by_a_second_request(client_for, project, viewer, changed, monkeypatch):
+    monkeypatch.setattr(diff_queries, "MOST_AT_ONCE", 10)
+    client = client_for(viewer)
+    address = reverse("datasets:snapshot_diff", args=[project.slug, changed[0].dataset_id, 2])
+    first = client.get(address)
+    assert "Comparing them takes some seconds" in first.content.decode()
+    assert "1 removed" in client.get(address, {"from": 1, "now": 1}).content.decode()
+    assert "1 removed" in client.get(address).content.decode(), "the second time it is known"
 
 
 def test_the_api_gives_counts_and_examples(client, api_key, changed):

@@ -7,10 +7,12 @@ import json
 import pyarrow.parquet as pq
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from datasets_app import operations, queries
-from datasets_app.models import Example
+from datasets_app.models import Dataset, Example
 from finetune_engine.errors import UserError
+from work_kit.models import Job
 
 
 def rows_of(snapshot):
@@ -152,6 +154,16 @@ def test_shares_that_do_not_add_up_are_refused_beside_their_field(client_for, pr
     assert "add up to 70" in sent.content.decode()
 
 
+def test_a_look_at_wrong_shares_shows_what_is_wrong_and_no_counts(client_for, project, trainer, clauses):
+    sent = client_for(trainer).post(
+        at("freeze", project, clauses), {"train": 50, "validation": 10, "test": 10, "seed": 1, "look": "1"}
+    )
+    preview = sent.content.decode().partition('id="preview"')[2]
+    assert sent.status_code == 422
+    assert "add up to 70" in preview
+    assert '<td class="num">' not in preview
+
+
 def test_a_double_click_freezes_once(client_for, project, trainer, clauses):
     client = client_for(trainer)
     key = client.get(at("freeze", project, clauses)).context["form"].initial["idempotency_key"]
@@ -286,3 +298,36 @@ def test_no_page_makes_more_than_a_dozen_queries(
     client = client_for(owner)
     with django_assert_max_num_queries(12):
         assert client.get(at(name, project, clauses, *number)).status_code == 200
+
+
+# --- is the newest snapshot still what a freeze would give? ---------------------------------------------------
+
+
+def current(snapshot):
+    dataset = Dataset.objects.select_related("job", "project").get(pk=snapshot.dataset_id)
+    return queries.is_current(snapshot, dataset)
+
+
+def test_a_snapshot_is_current_while_nothing_happens(clauses, freeze):
+    assert current(freeze(clauses))
+
+
+def test_a_decision_makes_a_snapshot_old(actor, clauses, freeze):
+    snapshot = freeze(clauses)
+    example = Example.objects.get(dataset=clauses, row=1)
+    operations.decide_example(actor=actor, dataset=clauses, example=example, action="reject")
+    assert not current(snapshot)
+
+
+def test_another_check_of_the_files_makes_a_snapshot_old(clauses, freeze):
+    snapshot = freeze(clauses)
+    Job.objects.filter(pk=clauses.job_id).update(finished_at=timezone.now())
+    assert not current(snapshot)
+
+
+def test_another_decision_on_personal_data_makes_a_snapshot_old(actor, clauses, freeze):
+    from datasets_app.operations.policy import set_pii_decision
+
+    snapshot = freeze(clauses)
+    set_pii_decision(actor=actor, kind="email", action="keep")
+    assert not current(snapshot)

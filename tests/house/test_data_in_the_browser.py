@@ -122,7 +122,7 @@ def _map_columns(visitor: Visitor) -> None:
     page.get_by_label("Input: what the model is given").select_option(["Wording"])
     page.get_by_label("Answer: what the model shall say").select_option("Kind")
     page.get_by_label("Label", exact=False).last.select_option("Kind")
-    page.locator("#look", has_text="Clause 1 of the deed").wait_for(timeout=60 * SECOND)
+    page.locator("#look").get_by_text("Accepted", exact=True).first.wait_for(timeout=60 * SECOND)
 
 
 def _mend_two_rows(visitor: Visitor, dataset: str) -> None:
@@ -176,7 +176,7 @@ def _look_at_the_cleaning(visitor: Visitor, dataset: str) -> None:
     visitor.look("data-cleaning")
     visitor.click("button", "Save and check again")
     page.get_by_text("Saved. All rows are being checked again").wait_for(timeout=30 * SECOND)
-    page.wait_for_function("!document.querySelector('[data-live-job]')", timeout=120 * SECOND)
+    page.locator("[data-live-job]").wait_for(state="detached", timeout=120 * SECOND)
     page.goto(f"{dataset}rows?q=contract")
     assert page.get_by_text("Clause 1 of the contract").first.is_visible()
     page.goto(f"{dataset}rows?status=accepted&q=tenant")

@@ -9,7 +9,9 @@ from finetune_engine.data.formats.turns import check_turns
 from finetune_engine.data.records import Draft, Finding, Message
 
 
-def pair_of(draft: Draft, prompt: list[Any], chosen: list[Any], rejected: list[Any], names: tuple[str, str, str]) -> None:
+def pair_of(
+    draft: Draft, prompt: list[Any], chosen: list[Any], rejected: list[Any], names: tuple[str, str, str]
+) -> None:
     """Fill ``draft``: ``messages`` = prompt and better answer, ``rejected`` = the worse answer's messages.
 
     ``names`` are the columns of prompt, better and worse answer. Both conversations are checked as a whole, the worse

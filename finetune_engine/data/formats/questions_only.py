@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from finetune_engine.data.formats.input_output import OUTPUTS
 from finetune_engine.data.formats.row_format import Guess, Row, RowFormat, find_column, refused, share
-from finetune_engine.data.formats.text_label import LABELS
 from finetune_engine.data.records import Draft, Mapping
 
 _QUESTIONS = ("prompt", "question", "instruction", "query", "turns", "prompts", "questions")
@@ -15,7 +14,7 @@ _QUESTIONS = ("prompt", "question", "instruction", "query", "turns", "prompts", 
 def _guess(columns: Sequence[str], rows: Sequence[Row]) -> Guess:
     asked = find_column(columns, _QUESTIONS)
     others = [c for c in columns if c != asked]
-    if asked is None or find_column(others, OUTPUTS) is not None or find_column(others, LABELS) is not None:
+    if asked is None or find_column(others, OUTPUTS) is not None:
         return Guess(0.0)
     return Guess(share(rows, lambda row: _only_texts(row.get(asked)) and not any(_nested(row.get(c)) for c in others)))
 

@@ -59,9 +59,7 @@ def check_calls(turns: Any, column: str, findings: list[Finding]) -> None:
             place = f"{column}[{index}].value"
             fix = "Correct the call, or remove the row."
             message = f"has a tool call in {place} that is not valid JSON. {fix}"
-            findings.append(
-                Finding("tool_arguments_invalid", message, column=place, expected="valid JSON", fix=fix)
-            )
+            findings.append(Finding("tool_arguments_invalid", message, column=place, expected="valid JSON", fix=fix))
 
 
 def _convert(row: Row, mapping: Mapping | None) -> Draft:

@@ -55,9 +55,7 @@ def _one(item: Any, place: str, findings: list[Finding]) -> Message | None:
     if role not in ROLES:
         fix = f"Use one of {', '.join(ROLES)}."
         message = f"has the role {quoted(role)} in {place}. {fix}"
-        findings.append(
-            _wrong("unrecognized_role", message, place, ", ".join(ROLES), found=quoted(role), fix=fix)
-        )
+        findings.append(_wrong("unrecognized_role", message, place, ", ".join(ROLES), found=quoted(role), fix=fix))
         return None
     for key in item.keys() - _KNOWN:
         message = f"has {quoted(key)} in {place}, which is kept unread."
@@ -136,8 +134,8 @@ def check_order(messages: list[Message], column: str, findings: list[Finding]) -
         fix = "Join the two turns, or add the one that is missing between them."
         message, expected = f"has two turns by the same side in a row. {fix}", "user and assistant in turn"
         findings.append(_wrong("roles_not_alternating", message, column, expected, found=", ".join(roles), fix=fix))
-    for i, message in enumerate(messages[:-1]):
-        if message["role"] == "assistant" and message["content"] is not None and not message["content"].strip():
+    for i, turn in enumerate(messages[:-1]):
+        if turn["role"] == "assistant" and turn["content"] is not None and not turn["content"].strip():
             place = f"{column}[{i}].content"
             fix = "Add the answer, or remove the turn."
             message = f"has an empty answer in {place}. {fix}"

@@ -1,7 +1,7 @@
 """Personal data and secrets: found, decided upon, masked. The values are never reported."""
 
 from finetune_engine.data.pii.find import MAY_HOLD_PII, Span, find_pii, may_hold_pii
-from finetune_engine.data.pii.mask import Masked, mask_messages, mask_text
+from finetune_engine.data.pii.mask import Masked, context_of, mask_messages, mask_text
 from finetune_engine.data.pii.names import names_are_found
 from finetune_engine.data.pii.policy import ACTIONS, KIND_NAMES, KINDS, Action, Policy, read_policy
 
@@ -14,6 +14,7 @@ __all__ = [
     "Masked",
     "Policy",
     "Span",
+    "context_of",
     "find_pii",
     "mask_messages",
     "mask_text",

@@ -30,7 +30,7 @@ MAY_HOLD_PII = "|".join(
         r"[A-Za-z]{4}[0-9]{2}[0-9A-Za-z][0-9]{2}|[0-9]{6}A[0-9]{3}",
         r"(?:sk-|[sr]k_(?:live|test)_|gh[posru]_|github_pat_|glpat-|xox[abeprs]-|AKIA|ASIA|AIza|ya29\.|GOCSPX-|hf_|npm_|pypi-)",
         r"shp(?:at|ca|pa|ss)_|SG\.[A-Za-z0-9_-]{20}|dop_v1_|\.eyJ|hooks\.slack\.com/|-----BEGIN ",
-        r"(?i:(?:password|passwd|passphrase|passcode|pwd|api[_-]?key|secret(?:[_-]?key)?|access[_-]?token|auth[_-]?token"
+        r"(?i:(?:password|passwd|passphrase|passcode|pwd|api[_ -]?key|secret(?:[_ -]?key)?|access[_ -]?token|auth[_ -]?token"
         r"|passwort|mot de passe|contraseña)\\?[\x22']?\s{0,3}(?:[=:]|is|est|ist|es)|bearer\s)",
     )
 )
@@ -62,6 +62,7 @@ _FINDERS: tuple[tuple[str, _Finder], ...] = (
 
 # Looked for only where there are digits enough.
 _NUMBERS = frozenset({"iban", "us_ssn", "national_id", "card", "phone"})
+_BEFORE_NUMBERS = frozenset({"iban", "national_id", "ip"})
 
 
 def find_pii(text: str) -> list[Span]:
@@ -78,7 +79,19 @@ def find_pii(text: str) -> list[Span]:
             if free and (place == len(taken) or end <= starts[place]):
                 starts.insert(place, start)
                 taken.insert(place, Span(kind, start, end))
+        if kind in _BEFORE_NUMBERS:  # so that a number beside a found one is not read as one with it
+            text = _without(text, taken)
     return taken
+
+
+def _without(text: str, spans: list[Span]) -> str:
+    """The text with a neutral sign in place of each character of the spans."""
+    parts: list[str] = []
+    at = 0
+    for span in spans:
+        parts += [text[at : span.start], "|" * (span.end - span.start)]
+        at = span.end
+    return "".join([*parts, text[at:]]) if spans else text
 
 
 def may_hold_pii(column: pl.Series) -> pl.Series:

@@ -41,6 +41,12 @@ def mask_text(text: str, policy: Policy) -> str:
     return str(mask_messages([{"content": text}], policy).messages[0]["content"])
 
 
+def context_of(name: str) -> str:
+    """The name of a value as words before it: ``phoneNumber`` gives ``"phone Number: "``, "" nothing."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])|_", " ", name[:100])
+    return f"{words}: " if words else ""
+
+
 class _Masker:
     """Remembers which value of a row got which mark."""
 
@@ -54,7 +60,7 @@ class _Masker:
 
     def mask(self, text: str, name: str) -> str:
         """``text`` with marks. ``name`` is what it stands under in tool arguments, read as its context."""
-        context = f"{name.replace('_', ' ')}: " if name else ""
+        context = context_of(name)
         out: list[str] = []
         at = 0
         for span in find_pii(context + text):

@@ -92,8 +92,8 @@ _KEY = re.compile(
     r"(?:[^-]|-(?!----)){0,20000}(?:-----END [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----)?"
 )
 _NAMED_KEY = re.compile(
-    r"(?i:\b(?:password|passwd|passphrase|passcode|pwd|api[_-]?key|secret(?:[_-]?key)?|client[_-]?secret|access[_-]?token"
-    r"|auth[_-]?token|passwort|mot de passe|contraseña)\b[\"']?\s{0,3}(?:=|:|\bis\b|\best\b|\bist\b|\bes\b)\s{0,3}"
+    r"(?i:\b(?:password|passwd|passphrase|passcode|pwd|api[_ -]?key|secret(?:[_ -]?key)?|client[_ -]?secret|access[_ -]?token"
+    r"|auth[_ -]?token|passwort|mot de passe|contraseña)\b[\"']?\s{0,3}(?:=|:|\bis\b|\best\b|\bist\b|\bes\b)\s{0,3}"
     r"[\"'`]?(?P<value>[^\s\"'`,;]{8,200})|\bbearer\s{1,3}(?P<bearer>[A-Za-z0-9._~+/-]{20,2000}))"
 )
 

@@ -28,7 +28,15 @@ _BEFORE = re.compile(
 )
 # ... or behind it.
 _AFTER = re.compile(
-    r"\s?[-,/(\[]?\s?\(?(?:office|fax|mobile|cell|home|work|desk|phone|tel|landline|direct|mobil|handy|büro)\b",
+    r"\s?[-,/(\[]?\s?\(?(?:office|fax|mobile|cell|home|work|desk|phone|tel|landline|direct|mobil|handy|büro)\b"
+    r"(?=\s*(?:[)\],;:.\\\n]|$))",
+    re.IGNORECASE,
+)
+# Amounts beside such words: "the mobile users grew to 1 500 000", "they call 2 500 000 people".
+_AMOUNT = re.compile(r"[0-9]{1,3}(?:[ .\u00a0][0-9]{3})+|[0-9]{7,9}")
+_UNIT = re.compile(
+    r"\s?(?:shares?|users?|people|persons|customers?|subscribers?|inhabitants|dollars?|euros?|pounds|usd|eur|gbp|chf|million"
+    r"|billion|hours?|minutes|units?|copies|rows?|records?|calls?|messages?|words|tokens|pages|items|times|per)\b",
     re.IGNORECASE,
 )
 # Numbers of other things.
@@ -63,21 +71,21 @@ _REGIONS = (
     "TR",
     "BR",
 )
+_MOST_DIGITS = 15
 
 
 def phones(text: str) -> Iterator[tuple[int, int]]:
     """Telephone numbers: international, North American, valid ones that begin with a 0; others where words say so."""
     for match in _LIKE.finditer(text):
         if _is_phone(match.group(), text, match.start(), match.end()):
-            start = match.start() + (match.group().startswith("(") and ")" not in match.group())
-            yield start, match.end()
+            yield match.start() + (match.group().startswith("(") and ")" not in match.group()), match.end()
 
 
 def _is_phone(whole: str, text: str, start: int, end: int) -> bool:
     value = re.split(r"\s?(?:x|ext)", whole)[0]
     digits = re.sub(r"[^0-9]", "", value)
     groups = re.findall(r"[0-9]+", value)
-    if not 7 <= len(digits) <= 15 or _DATE.search(value) or len(set(digits)) < 3:
+    if not 7 <= len(digits) <= _MOST_DIGITS or _DATE.search(value) or len(set(digits)) < 3:
         return False
     if value.startswith("+"):
         return len(digits) >= 8 and _is_possible(value)
@@ -87,7 +95,8 @@ def _is_phone(whole: str, text: str, start: int, end: int) -> bool:
     if _NORTH_AMERICAN.fullmatch(value):
         return True
     if _BEFORE.search(before) or _AFTER.match(text, end):
-        return all(len(group) <= 12 for group in groups)
+        is_amount = _AMOUNT.fullmatch(value) and (digits.endswith("000") or _UNIT.match(text, end))
+        return not is_amount and all(len(group) <= 12 for group in groups)
     if value.startswith("00"):
         return len(groups) >= 3 and len(digits) >= 10 and _is_possible("+" + value[2:])
     if not value.startswith(("0", "(0")) or not 9 <= len(digits) <= 12 or len(groups) < 2 or "." in value:

@@ -17,8 +17,9 @@ _TOKEN = re.compile(r'["\[\]{}]')
 # Possessive: a text of millions of characters must not fill memory with places to go back to.
 _STRING_REST = re.compile(r'[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _STRAY = re.compile(r"[}\s]*[^,\[\]{}\n]*")
-_SCAN_BUDGET = 64 << 20
-_SCAN_LEAST = 4096
+_SCAN_BUDGET = 2 << 20
+_SCAN_LEAST = 256
+_TRIM_AT = 1 << 16
 _ERROR_MARGIN = 256
 
 
@@ -115,6 +116,9 @@ class ArrayReader:
             size = self._skip_large()
             return RawRecord(row, line, None, "", [too_large(size, self._limit)])
         position = error.pos if isinstance(error, json.JSONDecodeError) else start
+        if start > _TRIM_AT:  # the parser counts lines from the beginning of the text at each mistake
+            self._trim()
+            start, position = 0, position - start
         end = self._broken_end(start, max(position, start), is_deep=isinstance(error, RecursionError))
         self._gave_up = end >= len(self._text)
         original = self._text[start:end].rstrip().removesuffix(",")
@@ -205,10 +209,7 @@ class ArrayReader:
         """Read about as much again as is held; False at the end of the file."""
         if self._ended:
             return False
-        newline = self._text.rfind("\n", 0, self._at)
-        self._base = self._at - newline - 1 if newline >= 0 else self._base + self._at
-        self._text = self._text[self._at :]
-        self._at = 0
+        self._trim()
         wanted = max(len(self._text), 1)
         parts = [self._text]
         got = 0
@@ -223,6 +224,13 @@ class ArrayReader:
             got += len(text)
         self._text = "".join(parts)
         return True
+
+    def _trim(self) -> None:
+        """Forget the text before the current position."""
+        newline = self._text.rfind("\n", 0, self._at)
+        self._base = self._at - newline - 1 if newline >= 0 else self._base + self._at
+        self._text = self._text[self._at :]
+        self._at = 0
 
     def _advance(self, to: int) -> None:
         self._line += self._text.count("\n", self._at, to)
@@ -246,7 +254,8 @@ class ArrayReader:
         """
         stop = start + max(self._scan_left, _SCAN_LEAST)
         end, looked = self._brackets_end(start, stop)
-        self._scan_left -= looked - start
+        if end is None:
+            self._scan_left -= looked - start
         return end
 
     def _brackets_end(self, start: int, stop: int) -> tuple[int | None, int]:

@@ -159,9 +159,7 @@ def _too_wide(extent: SheetExtent, shown: str) -> UserError:
             "Delete the empty rows and columns around the table, save the workbook and upload it again."
         )
     else:
-        sentence = (
-            f"A sheet of {shown} has more than {MAX_CELLS:,} cells. Save the sheet as CSV UTF-8 and upload that."
-        )
+        sentence = f"A sheet of {shown} has more than {MAX_CELLS:,} cells. Save the sheet as CSV UTF-8 and upload that."
     return UserError(
         "sheet_too_large",
         sentence,

@@ -13,7 +13,7 @@ import pytest
 from finetune_engine.data.batches import Batch
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.records import Message
-from finetune_engine.data.validation import check_batch, check_messages
+from finetune_engine.data.validation import check_batch, check_messages, repetitive
 
 ANSWER = "We will look into the matter and write to you again before the end of next week."
 
@@ -126,6 +126,25 @@ def test_a_batch_finds_in_a_row_what_the_check_of_the_row_finds(number):
     found = check_batch(Batch(frame), PrepareOptions(), is_plain_text=False)
     expected = check_messages(messages, task_type="chat", row=1)
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
+
+
+def test_a_batch_misses_no_answer_that_repeats_itself():
+    units = [
+        "very good ",
+        "Thank you for your message. ",
+        "非常好",
+        "I am sorry. I can not help. ",
+        "na " * 3,
+        ANSWER + " ",
+    ]
+    begins = ["", "Dear Sir or Madam, ", "您好，", ANSWER + " "]
+    answers = [begin + unit * (1_500 // len(unit)) for unit in units for begin in begins]
+    repeating = [number for number, answer in enumerate(answers, 1) if "repetition" in codes(row(answer=answer))]
+    frame = pl.DataFrame({"row": range(1, len(answers) + 1), "answer": answers}).with_columns(
+        pl.lit(None, pl.Int64).alias("line"), pl.lit(100).alias("answer_words")
+    )
+    assert [finding.row for finding in repetitive(frame)] == repeating
+    assert len(repeating) == len(answers)
 
 
 def test_checking_a_row_does_not_load_the_table_library():

@@ -29,6 +29,7 @@ def departing(answers: list[str]) -> list[tuple[int, str]]:
         ('{"a": [1, 2]}', "json"),
         ('  [{"a": 1}]\n', "json"),
         ("[1] See the first note for the reasons given there.", "prose"),
+        ("[]/[]/20[]", "short"),
         ("[see the note below about this clause]", "prose"),
         ("<p>Good morning to you</p>", "markup"),
         ("<3 you all very much indeed", "prose"),

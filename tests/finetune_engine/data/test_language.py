@@ -84,5 +84,15 @@ def test_labels_in_latin_letters_have_the_latin_script():
     assert scripts_of(pl.Series(["yes", "café", None])).to_list() == ["Latin", "Latin", None]
 
 
+@pytest.mark.parametrize(("text", "code"), [(ENGLISH[0], "en"), (GERMAN, "de"), (FRENCH, "fr"), (RUSSIAN, "ru")])
+def test_the_texts_of_a_sample_are_counted_by_language(text, code):
+    assert main_language([text] * 50).counts == {code: 50}
+
+
+def test_most_texts_are_told_by_their_small_words_alone(monkeypatch):
+    monkeypatch.setattr("finetune_engine.data.language.identify", lambda text: pytest.fail(text))
+    assert found(ENGLISH * 20) == []
+
+
 def test_an_empty_set_has_no_language():
     assert main_language([]).language is None

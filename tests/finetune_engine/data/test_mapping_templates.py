@@ -47,7 +47,9 @@ def test_a_blank_column_leaves_no_gap_at_the_ends():
 
 def test_text_from_a_column_is_never_read_as_a_template():
     mapping = Mapping(("title", "body"), "reply", prompt_template="{title} {body}")
-    assert drafted(mapping, ROW | {"title": "{body}{0}{team.x}"}).messages[0]["content"] == "{body}{0}{team.x} They sleep."
+    assert (
+        drafted(mapping, ROW | {"title": "{body}{0}{team.x}"}).messages[0]["content"] == "{body}{0}{team.x} They sleep."
+    )
 
 
 def test_columns_without_a_template_are_joined_by_an_empty_line():
@@ -211,7 +213,7 @@ def test_a_broken_row_in_a_list_is_named_and_the_others_stay(tmp_path):
     records = list(open_records(path).records())
     assert [(r.row, r.value is None) for r in records] == [(1, False), (2, True), (3, False), (4, False)]
     assert records[1].findings[0].placed(2).message == (
-        "Row 2 is not valid JSON: found “\"” at line 1, column 29 where a comma or a closing bracket was expected. "
+        'Row 2 is not valid JSON: found “"” at line 1, column 29 where a comma or a closing bracket was expected. '
         "Mend the line or remove it."
     )
 

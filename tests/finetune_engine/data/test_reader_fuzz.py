@@ -9,6 +9,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -38,11 +39,9 @@ def read_whole(name: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "upload"
         path.write_bytes(content)
-        try:
+        with suppress(UserError):
             sniff(path, name)
-        except UserError as error:
-            assert error.sentence
-        try:
+        with suppress(UserError):
             records = list(islice(open_records(path, name=name).records(), _ROWS))
             detected = detect_format(records[:100], name=name)
             for record in records:
@@ -50,8 +49,6 @@ def read_whole(name: str, content: bytes) -> None:
                     assert finding.placed(record.row, record.line, record.sheet).message
                 if record.value is not None and detected is not None:
                     json.dumps(detected.convert(record.value).messages, ensure_ascii=False).encode()
-        except UserError as error:
-            assert error.sentence
     assert time.monotonic() - begun < _SECONDS
 
 
@@ -78,7 +75,10 @@ def _chat(count: int = 6) -> list[dict[str, object]]:
 
 def _pairs() -> list[dict[str, object]]:
     ask, good = {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}
-    return [{"conversations": [ask, good, ask], "chosen": good, "rejected": {"from": "gpt", "value": str(i)}} for i in range(6)]
+    return [
+        {"conversations": [ask, good, ask], "chosen": good, "rejected": {"from": "gpt", "value": str(i)}}
+        for i in range(6)
+    ]
 
 
 @cache
@@ -90,9 +90,11 @@ def made() -> dict[str, bytes]:
     lists = {"train": [["a b", "x"], ["c d", "y"]] * 5, "test": [["e", "x"]]}
     table = "text,label\n" + "\n".join(f'"letter {i}, ""quoted""\nand more",{"ab"[i % 2]}' for i in range(12))
     parquet = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(_rows() + [{"text": "x", "label": None, "n": None}]), parquet)
+    pq.write_table(pa.Table.from_pylist([*_rows(), {"text": "x", "label": None, "n": None}]), parquet)
     nested = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([{"messages": [{"role": "user", "content": "a"}], "m": {"k": [1.5]}}] * 5), nested)
+    pq.write_table(
+        pa.Table.from_pylist([{"messages": [{"role": "user", "content": "a"}], "m": {"k": [1.5]}}] * 5), nested
+    )
     with tempfile.TemporaryDirectory() as folder:
         sheet = workbook(Path(folder) / "a.xlsx", {"A": letters(6), "B": [["x", 1.5, True]]}).read_bytes()
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in _rows()).encode()

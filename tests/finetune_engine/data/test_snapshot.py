@@ -174,3 +174,95 @@ def test_a_spec_that_makes_no_sense_is_named(spec):
     with pytest.raises(UserError) as refused:
         read_spec({"chunks": []} | spec)
     assert (refused.value.code, refused.value.field) == ("bad_spec", next(iter(spec)))
+
+
+MAIL = {"text": "Please write to Jo.Doe@example.org about it, not to jo.doe@example.org by post", "label": "question"}
+
+
+def test_personal_data_is_masked_in_the_frozen_rows_and_counted(prepare_text, freeze):
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl([*rows(30), MAIL])))
+    row = frame.row(30, named=True)
+    assert row["prompt"] == "Please write to [EMAIL_1] about it, not to [EMAIL_1] by post"
+    assert json.loads(row["messages"])[0]["content"] == row["prompt"]
+    assert manifest["personal"] == {"masked": {"email": 1}, "rejected": {}, "kept": {}}
+
+
+def test_a_row_with_personal_data_can_be_left_out(prepare_text, freeze):
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl([*rows(30), MAIL])), pii={"email": "reject"})
+    assert 31 not in frame["row"].to_list()
+    assert manifest["personal"]["rejected"] == {"email": 1}
+
+
+def test_personal_data_can_be_kept_on_purpose(prepare_text, freeze):
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl([*rows(30), MAIL])), pii={"email": "keep"})
+    assert frame["prompt"][30] == MAIL["text"]
+    assert manifest["personal"] == {"masked": {}, "rejected": {}, "kept": {"email": 1}}
+
+
+def test_personal_data_that_a_person_wrote_in_an_edit_is_masked_too(prepare_text, freeze):
+    edited = [{"role": "user", "content": "Call +44 20 7946 0958 at once"}, {"role": "assistant", "content": "question"}]
+    _, frame = freeze(prepare_text("a.jsonl", jsonl(rows(30))), [{"row": 3, "messages": edited}])
+    assert frame["prompt"][2] == "Call [PHONE_1] at once"
+
+
+def test_rows_that_become_the_same_by_masking_share_a_split(prepare_text, freeze):
+    mails = [{"text": f"Please send the report of today to clerk{i}@example.org", "label": "question"} for i in range(20)]
+    done = prepare_text("a.jsonl", jsonl([*rows(60), *mails]), near_duplicates=False)
+    manifest, frame = freeze(done, [{"row": 61 + i, "status": "accepted"} for i in range(20)], stratify_by=None)
+    assert frame.filter(pl.col("row") > 60)["split"].n_unique() == 1
+    assert manifest["leakage"]["exact_across_splits"] == 0
+
+
+def test_the_test_rows_of_an_earlier_snapshot_are_missed_by_nobody(prepare_text, freeze, tmp_path):
+    done = prepare_text("a.jsonl", jsonl(rows(60)))
+    _, before = freeze(done)
+    before.write_parquet(tmp_path / "before.parquet")
+    manifest, after = freeze(done, seed=5, earlier=[str(tmp_path / "before.parquet")])
+    was = dict(zip(before["row"], before["split"], strict=True))
+    now = dict(zip(after["row"], after["split"], strict=True))
+    learnt = sum(was[row] == "test" and now[row] == "train" for row in now)
+    assert manifest["leakage"]["earlier_test_in_train"] == learnt > 0
+    assert manifest["leakage"]["earlier_train_in_test"] == sum(was[r] == "train" and now[r] == "test" for r in now)
+
+
+def test_an_earlier_snapshot_that_is_kept_frozen_leaks_nothing(prepare_text, freeze, tmp_path):
+    done = prepare_text("a.jsonl", jsonl(rows(60)))
+    _, before = freeze(done)
+    before.write_parquet(tmp_path / "before.parquet")
+    path = str(tmp_path / "before.parquet")
+    manifest, _ = freeze(done, seed=5, earlier=[path], frozen_test=path)
+    assert manifest["leakage"]["earlier_test_in_train"] == 0
+
+
+def test_an_uploaded_split_that_leaks_is_counted(prepare_text, freeze):
+    parts = ["test"] * 20 + ["dev"] * 10 + ["train"] * 70
+    items = [row | {"split": part} for row, part in zip(rows(), parts, strict=True)]
+    items[50] = items[3] | {"split": "train", "label": "other"}
+    done = prepare_text("a.jsonl", jsonl(items))
+    manifest, _ = freeze(done, [{"row": 4, "status": "accepted"}, {"row": 51, "status": "accepted"}])
+    assert manifest["leakage"]["exact_across_splits"] == 1
+
+
+def test_large_sets_rely_on_the_clusters_that_were_found_before(prepare_text, freeze, monkeypatch):
+    monkeypatch.setattr("finetune_engine.data.snapshot.COMPARED_ROWS", 10)
+    base = "The lessee of unit {i} shall keep the whole of the premises in good repair and return them in term {i}{end}"
+    twins = [{"text": base.format(i=i, end=end), "label": "question"} for i in range(20) for end in ("", " indeed")]
+    done = prepare_text("a.jsonl", jsonl(rows(60) + twins))
+    _, frame = freeze(done, [{"row": 61 + i, "status": "accepted"} for i in range(40)])
+    split = dict(zip(frame["row"], frame["split"], strict=True))
+    assert all(split[61 + 2 * i] == split[62 + 2 * i] for i in range(20))
+
+
+def test_the_group_column_of_the_import_keeps_rows_together(prepare_text, freeze):
+    mapping = {"prompt": "text", "completion": "label", "label": "label", "group": "author"}
+    done = prepare_text("a.jsonl", jsonl(rows()), mapping=mapping)
+    _, frame = freeze(done, stratify_by=None)
+    authors = frame.with_columns(pl.col("metadata").str.json_path_match("$.author").alias("author"))
+    assert authors.group_by("author").agg(pl.col("split").n_unique())["split"].max() == 1
+
+
+def test_pairs_are_frozen_with_both_answers(prepare_text, freeze):
+    pairs = [{"prompt": f"How late is parcel {i} of {i * 31}", "chosen": f"About {i} days, as we wrote to you.", "rejected": f"No idea {i}."} for i in range(30)]
+    _, frame = freeze(prepare_text("a.jsonl", jsonl(pairs)))
+    worse = dict(zip(frame["row"], frame["rejected"], strict=True))
+    assert json.loads(worse[8])[-1]["content"] == "No idea 7."

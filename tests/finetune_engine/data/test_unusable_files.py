@@ -32,7 +32,7 @@ from finetune_engine.errors import UserError
             "unsupported_file",
         ),
         ("a.jsonl", b"{oops\n{again\n", "no_usable_rows"),
-        ("a.jsonl", b'{"prompt": "a", "chosen": "b", "rejected": "c"}\n' * 3, "unsupported_format"),
+        ("a.jsonl", b'{"question_id": 1, "turns": ["a", "b"]}\n' * 3, "unsupported_format"),
         ("a.json", b"[" * 100_000, "no_usable_rows"),
     ],
 )

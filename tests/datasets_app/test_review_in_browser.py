@@ -1,0 +1,170 @@
+"""Two people at the review queue in two real browsers: keys, drafts, locks and taking back; and the page's looks."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from benchmarks.made_rows import MadeFinding, MadeRow, made_dataset
+from datasets_app.models import Draft, Example, ReviewAct, RowLock
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def dataset(transactional_db, project, owner):
+    """Eight rows of which the even ones wait: each is almost row 1, and row 2 holds an e-mail address."""
+    rows = []
+    for n in range(1, 9):
+        prompt = f"What does clause {n} of the deed say about the house?"
+        findings = [MadeFinding("duplicate_near", f"Row {n} is almost row 1.", related_row=1)] if n % 2 == 0 else []
+        if n == 2:
+            prompt = "May one write to rosa.weber@example.org about clause two of the deed?"
+            mail = MadeFinding("pii", "Row 2 holds an e-mail address.", kind="email", column="prompt", start=17, end=39)
+            findings.append(mail)
+        status = "needs_review" if n % 2 == 0 else "accepted"
+        rows.append(
+            MadeRow(prompt, f"Clause {n} says that the party pays in spring.", status=status, findings=findings)
+        )
+    return made_dataset(project, owner, rows, name="Clauses of the deed")
+
+
+@pytest.fixture
+def opened(monkeypatch, live_server, client_for, project, dataset):
+    """``opened(user, width)``: a page in a browser of this person's own, on the queue."""
+    if not CHROMIUM.exists():
+        pytest.skip("no Chromium at /usr/bin/chromium")
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+
+        def make(user, width=1280, **options):
+            context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+            session = client_for(user).cookies["sessionid"].value
+            context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
+            page = context.new_page()
+            page.complaints = []
+            page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)
+            page.on("pageerror", lambda error: page.complaints.append(str(error)))
+            page.goto(f"{live_server.url}/p/{project.slug}/data/{dataset.pk}/review")
+            return page
+
+        yield make
+        browser.close()
+
+
+def shows(page, number):
+    page.wait_for_selector(f"#review-card:text-is('Row {number}')", timeout=10_000)
+
+
+def press(page, key):
+    page.keyboard.press(key)
+
+
+def run_out_all_locks():
+    RowLock.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def row(dataset, number):
+    return Example.objects.get(dataset=dataset, row=number)
+
+
+def test_two_people_share_the_queue_and_nothing_is_lost_when_one_shuts_the_lid(opened, dataset, reviewer, trainer):
+    rita, tom = opened(reviewer), opened(trainer)
+    shows(rita, 2)
+    shows(tom, 4)
+    press(tom, "a")
+    shows(tom, 6)
+    press(tom, "r")
+    shows(tom, 8)
+    press(tom, "u")
+    shows(tom, 6)
+    assert (row(dataset, 4).status, row(dataset, 6).status) == ("accepted", "needs_review")
+
+    press(rita, "e")
+    rita.fill("#edit-text-1", "Clause 2 says that nobody may write.")
+    rita.wait_for_selector("[data-draft-saved]", timeout=10_000)
+    rita.context.close()
+    run_out_all_locks()
+    press(tom, "a")
+    shows(tom, 8)
+    press(tom, "a")
+    shows(tom, 2)
+    assert "nobody may write" not in tom.input_value("#edit-text-1"), "a draft is one's own"
+    tom.context.close()
+    run_out_all_locks()
+
+    rita = opened(reviewer, 390)
+    shows(rita, 2)
+    assert rita.input_value("#edit-text-1") == "Clause 2 says that nobody may write."
+    rita.focus("#edit-text-1")
+    press(rita, "Control+Enter")
+    rita.wait_for_selector("text=Save once more")
+    press(rita, "Control+Enter")
+    rita.wait_for_selector("text=No row waits for a decision")
+    assert row(dataset, 2).edited_messages[1]["content"] == "Clause 2 says that nobody may write."
+    assert row(dataset, 2).decided_by == reviewer
+    assert not Draft.objects.exists()
+    assert ReviewAct.objects.filter(undone_at=None).count() == 4
+    assert all(0 < act.lead_seconds < 60 for act in ReviewAct.objects.all())
+    assert rita.complaints + tom.complaints == []
+
+
+def test_what_happened_is_said_and_the_focus_goes_to_the_new_card(opened, reviewer):
+    page = opened(reviewer)
+    shows(page, 2)
+    press(page, "r")
+    shows(page, 4)
+    assert page.inner_text("#review-said") == "Row 2: Rejected. Row 4"
+    assert page.evaluate("document.activeElement.id") == "review-card"
+
+
+def test_keys_that_are_typed_into_a_text_decide_nothing(opened, dataset, reviewer):
+    page = opened(reviewer)
+    shows(page, 2)
+    press(page, "e")
+    assert page.evaluate("document.activeElement.id") == "edit-text-1"
+    page.keyboard.type("arsu?")
+    press(page, "Escape")
+    assert page.get_attribute("[data-edit]", "open") is None
+    press(page, "?")
+    assert page.is_visible("#review-help")
+    press(page, "a")
+    assert page.is_visible("#review-help")
+    press(page, "Escape")
+    assert row(dataset, 2).decision == ""
+    press(page, "a")
+    page.wait_for_selector("text=have not saved it")
+    assert row(dataset, 2).decision == ""
+
+
+def test_without_scripts_the_queue_works_by_buttons(opened, dataset, reviewer):
+    page = opened(reviewer, 390, java_script_enabled=False)
+    page.click("button:has-text('Reject')")
+    page.wait_for_selector("#review-card:text-is('Row 4')")
+    assert row(dataset, 2).status == "rejected"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_card_looks_right(opened, reviewer, width, scheme, tmp_path):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened(reviewer, width, color_scheme=scheme)
+    shows(page, 2)
+    for state in ("shown", "edited"):
+        if state == "edited":
+            press(page, "e")
+            page.fill("#edit-text-1", "Clause 2 says that nobody may write.")
+            page.wait_for_selector("[data-draft-saved]")
+        found = Axe().run(page).response["violations"]
+        assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], state
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide <= 0, f"{state} scrolls sideways by {wide} px"
+        page.screenshot(path=tmp_path / f"review-{state}-{width}.png", full_page=True)
+    assert page.complaints == []
