@@ -89,7 +89,7 @@ def _ours(texts: list[str]) -> Pairs:
 
 
 def _datasketch(texts: list[str]) -> Pairs:
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
 
     index = MinHashLSH(threshold=_THRESHOLD, num_perm=_PERMUTATIONS)
     pairs: Pairs = set()

@@ -7,7 +7,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.clock import cpu_seconds
@@ -57,7 +57,7 @@ def _page(client: Any, dataset: Any, name: str) -> Callable[[], None]:
     return lambda: _get(client, f"/p/{dataset.project.slug}/data/{dataset.pk}/{name}")
 
 
-def _ratio(arms: dict[str, Callable[[], object]], unit: str) -> dict[str, Any]:
+def _ratio(arms: Mapping[str, Callable[[], object]], unit: str) -> dict[str, Any]:
     """The first arm over the second, after each was called once."""
     for act in arms.values():
         act()

@@ -87,7 +87,7 @@ def heads(path: Path) -> Iterator[Columns]:
         for batch in file.iter_batches(GROUP, columns=there, use_threads=False):
             shown = batch["prompt"]
             if pc.any(empty := pc.equal(shown, "")).as_py():
-                shown = pc.if_else(empty, _originals(batch), shown)
+                shown = pc.replace_with_mask(shown, empty, _originals(batch.filter(empty)))
             yield {
                 "row": batch["row"],
                 "status": batch["status"],

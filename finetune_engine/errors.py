@@ -32,6 +32,7 @@ class Place:
     found: str | None = None
     expected: str | None = None
     fix: str | None = None
+    sheet: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that apply, in a stable order."""

@@ -133,6 +133,7 @@ def freeze_data(*, training: TrainingJob, actor: Actor) -> Snapshot:
         if dataset.state == "failed":
             raise _carried("dataset_failed", f"The dataset {dataset.name!r} could not be imported.", dataset.error)
         if dataset.state == "ready":
+            _check_method(training.spec, dataset.task_type)
             with transaction.atomic():
                 snapshot = _snapshot_of(actor, dataset)
                 TrainingJob.objects.filter(pk=training.pk).update(snapshot=snapshot)

@@ -42,10 +42,14 @@ def main() -> None:
     runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
-def command(program: str, *arguments: str, confined: bool = False) -> list[str]:
+def command(program: str, *arguments: str) -> list[str]:
     """The command line that starts ``program`` as a child of the calling process."""
-    flags = [_CONFINED] if confined else []
-    return [sys.executable, "-m", "work_kit.child", str(os.getpid()), *flags, program, *arguments]
+    return [sys.executable, "-m", "work_kit.child", str(os.getpid()), program, *arguments]
+
+
+def confined_command(program: str, *arguments: str) -> list[str]:
+    """The same for a program that reads strangers' files: without network, and with an end to memory."""
+    return command(_CONFINED, program, *arguments)
 
 
 def leave_network() -> bool:

@@ -25,7 +25,7 @@ from django.db import DatabaseError, close_old_connections, connection
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.events import Event
 from work_kit import operations
-from work_kit.child import command
+from work_kit.child import command, confined_command
 from work_kit.choices import Reason, State, StopAction
 from work_kit.eventfile import EventFile
 from work_kit.kinds import JobKind, NotYet, kind_of
@@ -178,9 +178,10 @@ class Attempt:
             operations.end_attempt(self.lease, reason=_reason_of(error), failure=failure)
 
     def _run_child(self, arguments: list[str]) -> int:
+        begin = confined_command if getattr(self.kind, "is_confined", False) else command
         with open(self.events.path, "ab") as out, open(self.error_log, "ab") as err:
             child = subprocess.Popen(
-                command("finetune_engine", *arguments, confined=getattr(self.kind, "is_confined", False)),
+                begin("finetune_engine", *arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

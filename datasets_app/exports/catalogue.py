@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 from datasets_app.choices import SPLITS, TaskType
 from datasets_app.exports import shapes, writers
-from datasets_app.exports.rows import ExportRow, export_rows, unusual_rows
+from datasets_app.exports.rows import ExportRow, export_rows, first_with_input, unusual_rows
 from datasets_app.models import Snapshot
 from datasets_app.queries.snapshots import snapshot_parquet
 from datasets_app.streaming import stored_parts
@@ -25,7 +25,8 @@ class Export:
     """One format. ``kind`` is how lines become bytes: ``jsonl``, ``json``, ``csv``, ``xlsx`` or ``parquet``.
 
     ``fits`` says whether a row can be held (None: every row); ``tells_split`` whether a line says its split when all
-    splits are wanted. ``is_preference`` formats are for preference pairs, the others for examples.
+    splits are wanted. ``holds`` is the data it is for: ``examples``, ``pairs`` (of a better and a worse answer),
+    ``texts`` (without inputs), or ``all``.
     """
 
     name: str
@@ -36,7 +37,12 @@ class Export:
     shape: Callable[[ExportRow], dict[str, Any]] | None = None
     fits: Callable[[ExportRow], bool] | None = None
     tells_split: bool = False
-    is_preference: bool = False
+    holds: str = "examples"
+
+    @property
+    def is_preference(self) -> bool:
+        """Whether it is for pairs."""
+        return self.holds == "pairs"
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,16 @@ _ALL = [
         tells_split=True,
     ),
     Export(
+        "text",
+        gettext_lazy("Texts"),
+        gettext_lazy("JSON lines: the text alone"),
+        "jsonl",
+        "jsonl",
+        shapes.text,
+        tells_split=True,
+        holds="texts",
+    ),
+    Export(
         "preference",
         gettext_lazy("Preference pairs (TRL)"),
         gettext_lazy("JSON lines: prompt, chosen, rejected"),
@@ -128,7 +144,7 @@ _ALL = [
         shapes.preference,
         fits=lambda row: bool(row.rejected),
         tells_split=True,
-        is_preference=True,
+        holds="pairs",
     ),
     Export(
         "preference_openai",
@@ -138,7 +154,7 @@ _ALL = [
         "jsonl",
         shapes.preference_openai,
         fits=lambda row: bool(row.rejected),
-        is_preference=True,
+        holds="pairs",
     ),
     Export(
         "kto",
@@ -148,7 +164,7 @@ _ALL = [
         "jsonl",
         shapes.kto,
         fits=lambda row: row.desirable is not None,
-        is_preference=True,
+        holds="pairs",
     ),
     Export(
         "parquet",
@@ -156,6 +172,7 @@ _ALL = [
         gettext_lazy("for data tools; all columns"),
         "parquet",
         "parquet",
+        holds="all",
     ),
 ]
 EXPORTS: dict[str, Export] = {one.name: one for one in _ALL}
@@ -163,9 +180,13 @@ _OTHER_NAMES = {"messages": "jsonl", "chat": "openai", "input_output": "csv", "t
 
 
 def exports_of(snapshot: Snapshot) -> list[Export]:
-    """The formats that fit what the snapshot holds: pairs for preference data, examples for the rest."""
-    wanted = snapshot.task_type == TaskType.PREFERENCE
-    return [one for one in _ALL if one.is_preference == wanted or one.kind == "parquet"]
+    """The formats that fit what the snapshot holds: pairs for preference data, texts for texts, examples for the
+    rest."""
+    if snapshot.task_type == TaskType.PREFERENCE:
+        return [one for one in _ALL if one.holds in {"pairs", "all"}]
+    if snapshot.dataset.format == "text":
+        return [one for one in _ALL if one.holds in {"texts", "all"} or one.name in {"jsonl", "openai"}]
+    return [one for one in _ALL if one.holds in {"examples", "all"}]
 
 
 def export_file(snapshot: Snapshot, format: str = "", split: str = "") -> Exported:
@@ -195,20 +216,26 @@ def _chosen(snapshot: Snapshot, format: str) -> Export:
         known = ", ".join(fitting)
         raise UserError("unknown_format", f"There is no format {format[:40]!r}. This snapshot has: {known}.", "format")
     if asked not in fitting:
-        raise UserError(
-            "format_does_not_fit",
-            _(
-                "This snapshot holds preference pairs; as single examples the worse answers would be lost. Choose: %(names)s."
+        sentence = _("This snapshot does not hold that kind of data. Choose: %(names)s.")
+        if snapshot.task_type == TaskType.PREFERENCE:
+            sentence = _(
+                "This snapshot holds preference pairs; as single examples the worse answers would be lost. Choose: "
+                "%(names)s."
             )
-            % {"names": ", ".join(fitting)}
-            if snapshot.task_type == TaskType.PREFERENCE
-            else _("This snapshot holds no preference pairs. Choose: %(names)s.") % {"names": ", ".join(fitting)},
-            field="format",
-        )
+        raise UserError("format_does_not_fit", sentence % {"names": ", ".join(fitting)}, field="format")
     return fitting[asked]
 
 
 def _check_rows(export: Export, path: Path, split: str) -> None:
+    if export.holds == "texts" and (row := first_with_input(path)) is not None:
+        raise UserError(
+            "format_cannot_hold_rows",
+            _(
+                "“%(format)s” cannot hold row %(row)s: it has an input as well. Choose another format, for example %(other)s."
+            )
+            % {"format": export.title, "row": row, "other": EXPORTS["jsonl"].title},
+            field="format",
+        )
     if export.fits is None:
         return
     rows = export_rows(path, split) if export.is_preference else unusual_rows(path, split)

@@ -122,6 +122,19 @@ def has_instructions(path: Path) -> bool:
     return False
 
 
+def first_with_input(path: Path) -> int | None:
+    """The number of the first row that has an input; None when all rows are texts alone."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(BATCH * 5, columns=["row", "prompt"], use_threads=False):
+            rows = batch.filter(pc.not_equal(batch["prompt"], ""))["row"]
+            if len(rows):
+                return int(rows[0].as_py())
+    return None
+
+
 def longest_text(path: Path) -> int:
     """The length of the longest input or answer, in characters."""
     import pyarrow.compute as pc

@@ -200,6 +200,21 @@ class Example(models.Model):
             ),
         ]
 
+    @property
+    def shown_prompt(self) -> str:
+        """The beginning of the last question, as a list shows it: of the edit, if there is one."""
+        edited = [m.get("content") for m in self.edited_messages or [] if m.get("role") == "user"]
+        return str(edited[-1] or "")[:PROMPT_HEAD_LENGTH] if edited else self.prompt_head
+
+    @property
+    def shown_answer(self) -> str:
+        """The beginning of the answer, as a list shows it: of the edit, if there is one."""
+        return (
+            str(self.edited_messages[-1].get("content") or "")[:ANSWER_HEAD_LENGTH]
+            if self.edited_messages
+            else self.answer_head
+        )
+
 
 class Finding(models.Model):
     """Something the checks found in a row. For personal data ``found`` is never the value itself."""

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import Count, F
 
 from datasets_app.choices import Decision, Status
-from datasets_app.models import Dataset, Draft, Example, ReviewAct, RowLock
+from datasets_app.models import BulkAct, Dataset, Draft, Example, ReviewAct, RowLock
 
 _FAR = 1_000_000_000  # where rows wait while others take their numbers
 _CARRIED = (
@@ -88,6 +88,8 @@ def _renumber(dataset: Dataset, moves: Sequence[Move]) -> None:
             model._default_manager.filter(dataset=dataset, row__gte=last).delete()
         return
     RowLock.objects.filter(dataset=dataset).delete()
+    for act in BulkAct.objects.filter(dataset=dataset, reached_row__isnull=False):
+        BulkAct.objects.filter(pk=act.pk).update(reached_row=_moved_cursor(act.reached_row or 0, moves))
     for model in (ReviewAct, Draft):
         rows = model._default_manager.filter(dataset=dataset)
         for move in moves:
@@ -95,3 +97,12 @@ def _renumber(dataset: Dataset, moves: Sequence[Move]) -> None:
             staying.update(row=F("row") + (_FAR + move.new_first - move.old_first))
         rows.filter(row__lt=_FAR).delete()
         rows.update(row=F("row") - _FAR)
+
+
+def _moved_cursor(reached: int, moves: Sequence[Move]) -> int:
+    """Where an act goes on that had reached this row: after the last row before it that is still there."""
+    passed = [move for move in moves if move.old_first <= reached]
+    if not passed:
+        return 0
+    last = max(passed, key=lambda move: move.old_first)
+    return last.new_first + min(reached - last.old_first, last.rows - 1)

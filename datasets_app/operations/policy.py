@@ -66,6 +66,10 @@ def set_cleaning(
     Raises UserError for an unknown step, a rule without anything to find, or a pattern that cannot be read.
     """
     replacements, boilerplate = replacements or [], boilerplate or []
+    _check_storable(
+        "replacements", [str(value) for rule in replacements if isinstance(rule, dict) for value in rule.values()]
+    )
+    _check_storable("boilerplate", [str(line) for line in boilerplate])
     checked_plan({"cleaning": steps, "replacements": replacements, "boilerplate": boilerplate})
     with transaction.atomic():
         policy = _locked(actor)
@@ -80,6 +84,12 @@ def set_cleaning(
             data={"steps": steps, "replacements": len(replacements), "boilerplate": len(boilerplate)},
         )
     return policy
+
+
+def _check_storable(field: str, texts: list[str]) -> None:
+    """Raises UserError for characters that no database stores: NUL, and halves of characters."""
+    if any("\0" in text or any("\ud800" <= c <= "\udfff" for c in text) for text in texts):
+        raise UserError("bad_cleaning", _("A rule holds a damaged character. Type it again."), field=field)
 
 
 def _locked(actor: Actor) -> DataPolicy:

@@ -21,6 +21,8 @@ from finetune_engine.errors import UserError
 
 PAGE_GROUPS = 5
 SHOWN_MEMBERS = 8
+LONGEST_STRETCH = 2_000  # characters shown without a break
+LONGEST_CELL = 10_000  # characters of an answer that can be corrected beside the others
 ANCHORS_AT_ONCE = 100
 MEMBERS_AT_ONCE = 2_000  # rows that one look may bring; of a larger group only these are seen
 MOST_ROUNDS = 2  # how often a page looks further for an open group
@@ -43,6 +45,11 @@ class Member:
     row: ExampleRow
     prompt: list[Side]
     answer: list[Side]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the answer is too long to be corrected here."""
+        return len(self.row.answer) > LONGEST_CELL
 
     @property
     def number(self) -> int:
@@ -250,5 +257,10 @@ def _compared(rows: list[ExampleRow]) -> list[Member]:
 
 
 def _side(pieces: list[Piece]) -> list[Side]:
-    """What stands in the second text: without what only the first has."""
-    return [Side(piece.text, piece.kind == "ins") for piece in pieces if piece.kind != "del"]
+    """What stands in the second text: without what only the first has, long stretches cut."""
+    sides = []
+    for piece in pieces:
+        if piece.kind != "del":
+            cut = " \N{HORIZONTAL ELLIPSIS}" if len(piece.text) > LONGEST_STRETCH else ""
+            sides.append(Side(piece.text[:LONGEST_STRETCH] + cut, piece.kind == "ins"))
+    return sides

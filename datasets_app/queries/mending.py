@@ -9,6 +9,7 @@ from datasets_app.models import Dataset, Example
 from datasets_app.queries.rows import ExampleRow, full_rows, visible
 
 PAGE_ROWS = 20
+LONGEST_CELL = 10_000  # characters
 LOOK_AT = 2_000  # rejected rows that one page looks at, when most are no mistakes
 _NOT_TO_MEND = {"duplicate_exact"}  # codes that no other text would help
 
@@ -28,6 +29,16 @@ class MendRow:
     error: str = ""
     error_field: str = ""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def prompt_is_long(self) -> bool:
+        """Whether the input is too long for a cell; it is then edited on the row's own page."""
+        return len(self.prompt) > LONGEST_CELL
+
+    @property
+    def answer_is_long(self) -> bool:
+        """The same for the answer."""
+        return len(self.answer) > LONGEST_CELL
 
     @property
     def is_done(self) -> bool:

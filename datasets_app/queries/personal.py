@@ -13,6 +13,7 @@ from datasets_app.queries.rows import ExampleRow, full_rows, visible
 
 PAGE_EXAMPLES = 5
 AROUND = 140  # characters shown beside what was found
+MOST_SPANS = 20  # of one text
 MOST_PARTS = 3  # messages of one row that are shown
 _PLACEHOLDER = re.compile(r"\[[A-Z][A-Z_]*_\d+\]")
 
@@ -112,7 +113,7 @@ def _marked(text: str, spans: Iterable[tuple[int, int]]) -> list[Piece]:
     """The text around the spans, with an ellipsis where something was left out."""
     pieces: list[Piece] = []
     position = 0
-    spans = sorted(spans)
+    spans = sorted(spans)[:MOST_SPANS]
     for start, end in spans:
         between = text[position:start]
         pieces.append(Piece(_clip(between, is_first=position == 0), False))

@@ -6,8 +6,9 @@ Each drawing has a sentence that says the same in words, and its numbers as a ta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.utils.translation import get_language_info, ngettext
 from django.utils.translation import gettext as _
@@ -22,14 +23,14 @@ SAMENESS = ("duplicate_exact", "duplicate_near", "contradiction")
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a bar chart. ``share`` is 0..1 of all that was counted, ``width`` 0..1 of the longest bar; ``code``
-    names the finding whose rows it counts."""
+    """One line of a bar chart. ``share`` is 0..1 of all that was counted, ``width`` 0..1 of the longest bar; ``query``
+    narrows the list of rows to those that it counts."""
 
     label: str
     count: int
     share: float
     width: float
-    code: str = ""
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def bars_of(
 
 def _label_plot(labels: Mapping[str, int]) -> Plot | None:
     bars, left_out = bars_of(labels)
+    bars = [replace(bar, query=urlencode({"label": bar.label})) for bar in bars]
     if not bars:
         return None
     count = len(labels)
@@ -144,7 +146,10 @@ def _sameness(dataset: Dataset) -> Plot | None:
     if not found:
         return None
     most = max(n for _code, n in found)
-    bars = [Bar(code_title(code), n, n / (dataset.total or 1), n / most, code=code) for code, n in found]
+    bars = [
+        Bar(code_title(code), n, n / (dataset.total or 1), n / most, query=urlencode({"code": code}))
+        for code, n in found
+    ]
     sentence = _("Of %(total)s rows, these say the same as another row, or contradict one.") % {
         "total": number_words(dataset.total)
     }

@@ -17,6 +17,7 @@ from finetune_engine.errors import UserError
 PAGE_ROWS = 50
 MOST_ROWS = 200
 SEARCH_WINDOW = 1_000  # rows that one page looks at when no index gives just the rows that fit
+INDEX_WINDOW = 500  # the same when an index gives some of them: those are named one by one, which costs more
 WIDE_WINDOW = 10_000  # the same for the part of a page that goes on searching by itself
 
 
@@ -130,7 +131,7 @@ def example_rows(
     if not rest.any and narrow is None:
         rows, end = _following(dataset, leading, filters, cursor, limit + 1), None
     else:
-        rows, end = _window(dataset, leading, filters, cursor, window or SEARCH_WINDOW)
+        rows, end = _window(dataset, leading, filters, cursor, window or (INDEX_WINDOW if leading else SEARCH_WINDOW))
     rows = narrowed(rows, rest)
     items = list((narrow(rows) if narrow else rows).order_by("row")[: limit + 1])
     if len(items) > limit:

@@ -75,6 +75,7 @@ def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpRespons
         "may_review": actor.may(Act.REVIEW),
         "labels": sorted(dataset.labels)[:200],
         "bulk_acts": recent_bulk_acts(dataset) if actor.may(Act.REVIEW) else [],
+        "goes_on": goes_on,
         "going": request.GET.get("going", ""),
         "how_many": _how_many(dataset, filters),
         "has_splits": bool((dataset.mapping or {}).get("split")),

@@ -46,7 +46,14 @@ EXAMPLE_SCHEMA = pa.schema(
 )
 # Texts that hardly repeat gain nothing from a dictionary.
 _REPEATING = [
-    "label", "metadata", "split", "status", "codes.list.element", "source", "group", "cleaned.list.element",
+    "label",
+    "metadata",
+    "split",
+    "status",
+    "codes.list.element",
+    "source",
+    "group",
+    "cleaned.list.element",
     "original_form",
 ]
 _ARROW: dict[type[pl.DataType], pa.DataType] = {pl.Int64: pa.int64(), pl.Int32: pa.int32(), pl.String: pa.string()}

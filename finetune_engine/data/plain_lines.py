@@ -28,7 +28,7 @@ from finetune_engine.data.stored_once import BETWEEN, END, QUESTION
 from finetune_engine.data.text_bytes import names_written
 
 _MAPPED = {"prompt_completion": False, "input_output": False, "alpaca": False, "text_label": True}
-_SCALARS = frozenset((str, int, float, bool, type(None)))
+_SCALARS: frozenset[type] = frozenset((str, int, float, bool, type(None)))
 _TURN = frozenset(("role", "content"))
 _EMPTY: dict[str, Any] = {}
 
@@ -93,7 +93,7 @@ def _batch(group: Lines, detected: Detected, max_bytes: int) -> Batch:
 def _values(lines: Sequence[bytes | Oversized]) -> list[dict[str, Any]]:
     """What stands on each line; an empty object for whatever is no object."""
     try:
-        values = list(map(orjson.loads, lines))
+        values = list(map(orjson.loads, lines))  # type: ignore[arg-type]
     except (orjson.JSONDecodeError, TypeError):
         values = [_value(line) for line in lines]
     if set(map(type, values)) != {dict}:
@@ -149,7 +149,7 @@ def _filled(columns: dict[str, Any], original: pl.Series) -> pl.DataFrame:
     if columns["subject"] is None:
         empty = prompt == ""
         columns["subject"] = prompt.zip_with(~empty, answer)
-    usual = {"setting": "", "instruction": "", "metadata": "{}", "turns": 2, "usable": True}
+    usual: dict[str, Any] = {"setting": "", "instruction": "", "metadata": "{}", "turns": 2, "usable": True}
     for name, kind in SCHEMA.items():
         value = columns[name]
         if value is None:
@@ -207,7 +207,7 @@ def _of_kinds(columns: dict[str, list[Any]], kinds: dict[str, frozenset[type]], 
     return list(compress(places, sound))
 
 
-_TEXT = frozenset((str,))
+_TEXT: frozenset[type] = frozenset((str,))
 
 
 def _mapped(
@@ -227,7 +227,7 @@ def _mapped(
     kept = [name for name in names if (name not in used if mapping.metadata is None else name in mapping.metadata)]
     if mapping.metadata is not None:
         kept = [name for name in mapping.metadata if name in names]
-    kinds = dict.fromkeys(names, _SCALARS) | dict.fromkeys(texts, _TEXT)
+    kinds: dict[str, frozenset[type]] = dict.fromkeys(names, _SCALARS) | dict.fromkeys(texts, _TEXT)
     places = _of_kinds(columns, kinds, places)
     out: dict[str, Any] = {"answer": columns[mapping.completion]}
     parts = [columns[name] for name in mapping.prompt]

@@ -83,7 +83,7 @@ def _clean(batch: Batch, plan: CleaningPlan) -> None:
         return _rebuilt(row, messages, rejected, plan)
 
     _change_rows(batch, may, change)
-    places = frame["row"].is_in(list(cleaned)).arg_true() if cleaned else []
+    places = frame["row"].is_in(list(cleaned)).arg_true()
     # Rows come in their order, and so do the changes.
     column = sparse_lists("cleaned", frame.height, places, list(cleaned.values()))
     batch.frame = batch.frame.with_columns(column)

@@ -13,6 +13,9 @@ U64 = npt.NDArray[np.uint64]
 WIDTH = 5
 SHORT_WORDS = 8
 _BASE = np.uint64(0x9E3779B97F4A7C15)
+# Shingles are numbers of 52 bits, so that a text's number within a few thousand fits beside one.
+_OWNER_BITS, _HASH_BITS = np.uint64(12), np.uint64(52)
+_HASH_MASK = np.uint64((1 << 52) - 1)
 _BOILERPLATE_ROWS = 30
 _BOILERPLATE_SHARE = 0.1
 
@@ -88,12 +91,20 @@ def _windows(
 
 
 def _sets(hashes: U64, owner: npt.NDArray[np.int64], count: int, by_characters: npt.NDArray[np.bool_]) -> ShingleSets:
-    order = np.lexsort((hashes, owner))
-    hashes, owner = hashes[order], owner[order]
-    if len(hashes):
-        fresh = np.ones(len(hashes), bool)
-        fresh[1:] = (hashes[1:] != hashes[:-1]) | (owner[1:] != owner[:-1])
-        hashes, owner = hashes[fresh], owner[fresh]
+    hashes = hashes >> _OWNER_BITS
+    if count <= 1 << int(_OWNER_BITS):
+        # Text and shingle in one number: one fast sort puts both in order.
+        both = np.sort((owner.astype(np.uint64) << _HASH_BITS) | hashes)
+        if len(both):
+            both = both[np.concatenate(([True], both[1:] != both[:-1]))]
+        owner, hashes = (both >> _HASH_BITS).astype(np.int64), both & _HASH_MASK
+    else:
+        order = np.lexsort((hashes, owner))
+        hashes, owner = hashes[order], owner[order]
+        if len(hashes):
+            fresh = (hashes[1:] != hashes[:-1]) | (owner[1:] != owner[:-1])
+            keep = np.concatenate(([True], fresh))
+            hashes, owner = hashes[keep], owner[keep]
     offsets = np.searchsorted(owner, np.arange(count + 1)).astype(np.int64)
     return ShingleSets(hashes, offsets, by_characters)
 

@@ -47,14 +47,10 @@ class Index:
         if self._keeps_texts:
             self._texts += texts.to_list()
         parts = {name: frame[name] for name in ("row", "split", "cluster")}
-        parts |= {
-            "label": frame["label"].cast(pl.Categorical),
-            "key": hash64(texts),
-            "content": hash64(frame["content_hash"]),
-        }
-        parts["group"] = self._groups(frame)
-        for name, part in parts.items():
-            self._parts[name].append(part if isinstance(part, pl.Series) else pl.Series(part))
+        parts["label"] = frame["label"].cast(pl.Categorical)
+        keys = {"key": hash64(texts), "content": hash64(frame["content_hash"]), "group": self._groups(frame)}
+        for name, part in (parts | {name: pl.Series(values) for name, values in keys.items()}).items():
+            self._parts[name].append(part)
 
     def _groups(self, frame: pl.DataFrame) -> U64:
         """A key of the group of each row, 0 for none: a metadata column, or the group column of the import."""

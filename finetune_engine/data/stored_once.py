@@ -24,12 +24,23 @@ def compact(frame: pl.DataFrame) -> pl.DataFrame:
 
     form = _form_of(frame)
     plain = pl.concat_str(pl.lit(QUESTION), "prompt", pl.lit(BETWEEN), "answer", pl.lit(END))
-    columns = [pl.when(pl.col("messages") != plain).then("messages").alias("messages")]
+    frame = _left_out(frame, "messages", plain)[0]
     if form is None:
-        return frame.with_columns(*columns, pl.lit(None, pl.String).alias("original_form"))
-    given = pl.col("original") == pl.concat_str(_pieces(form))
-    columns.append(pl.when(~given).then("original").alias("original"))
-    return frame.with_columns(*columns, pl.when(given).then(pl.lit(form)).alias("original_form"))
+        return frame.with_columns(pl.lit(None, pl.String).alias("original_form"))
+    frame, given = _left_out(frame, "original", pl.concat_str(_pieces(form)))
+    return frame.with_columns(pl.select(pl.when(given).then(pl.lit(form)).alias("original_form")).to_series())
+
+
+def _left_out(frame: pl.DataFrame, name: str, same: pl.Expr) -> tuple[pl.DataFrame, pl.Series]:
+    """The frame with the texts of a column left out that are the ``same``, and which those are."""
+    import polars as pl
+
+    given = frame.select((pl.col(name) == same).fill_null(False).alias("given")).to_series()
+    stays = (~given).arg_true()
+    column = pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+    if not stays.is_empty():  # into a new column: a mask would carry the bytes that nobody sees along
+        column = column.scatter(stays, frame[name].gather(stays))
+    return frame.with_columns(column.alias(name)), given
 
 
 def _form_of(frame: pl.DataFrame) -> str | None:

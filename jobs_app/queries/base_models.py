@@ -11,6 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from accounts_app.models import Project
+from datasets_app.tokenizers import Tokenizer
 from finetune_engine.catalogue.catalogue import CatalogueEntry, load_catalogue
 from finetune_engine.catalogue.folder import FolderReport, inspect_model_folder
 from finetune_engine.catalogue.reference import BaseModelRef
@@ -224,3 +225,8 @@ def _is_downloaded(hub: str) -> bool:
 
 def _is_offline() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}
+
+
+def local_tokenizers() -> list[Tokenizer]:
+    """The base models whose folders lie on this machine: their tokenizers can count the tokens of rows."""
+    return [Tokenizer(card.key, card.name, Path(card.path)) for card in base_models() if card.path]

@@ -101,3 +101,11 @@ const current = strip?.querySelector("[aria-current]");
 if (current && strip.scrollWidth > strip.clientWidth) {
   strip.scrollLeft = current.offsetLeft - (strip.clientWidth - current.offsetWidth) / 2;
 }
+
+/* The same for a strip of tabs that is wider than the screen. */
+document.querySelectorAll(".tabs").forEach((tabs) => {
+  const tab = tabs.querySelector("[aria-current]");
+  if (!tab || tabs.scrollWidth <= tabs.clientWidth) return;
+  const place = tab.getBoundingClientRect();
+  tabs.scrollLeft += place.left - tabs.getBoundingClientRect().left - (tabs.clientWidth - place.width) / 2;
+});

@@ -99,10 +99,11 @@ grid?.addEventListener("paste", (event) => {
   event.preventDefault();
   const names = ["prompt", "answer"];
   const first = names.indexOf(cell.dataset.cell);
-  const start = cellsOf(cell.dataset.cell).indexOf(cell);
+  const rows = [...grid.querySelectorAll("tbody tr")]; // by row: a very long text has no cell
+  const start = rows.indexOf(rowOf(cell));
   parseCells(text).forEach((values, down) => {
     values.forEach((value, right) => {
-      const target = names[first + right] && cellsOf(names[first + right])[start + down];
+      const target = rows[start + down]?.querySelector(`[data-cell="${names[first + right]}"]`);
       if (!target) return;
       target.value = value;
       mark(target);

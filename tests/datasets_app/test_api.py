@@ -140,7 +140,7 @@ def test_a_snapshot_is_frozen_read_and_downloaded(call, clauses, quick_jobs):
     quick_jobs()
     got = call("get", f"{path}/1").json()
     assert (got["status"], got["counts"]) == ("ready", {"train": 36, "validation": 12, "test": 12})
-    assert got["leakage"]["exact"] == 0
+    assert got["leakage"]["exact_across_splits"] == 0
     assert [s["number"] for s in call("get", path).json()["data"]] == [1]
     lines = call("get", f"{path}/1/download").getvalue().splitlines()
     assert len(lines) == 60

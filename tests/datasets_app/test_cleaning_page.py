@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.urls import reverse
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounts_app.models import AuditEntry
-from datasets_app.models import DataPolicy
+from datasets_app.models import DataPolicy, Dataset
 from datasets_app.operations.policy import set_cleaning
 from datasets_app.queries.cleaning import cleaning_preview, step_lines, uploaded_texts
 from datasets_app.queries.policy import cleaning_plan
@@ -109,6 +113,8 @@ def test_a_decision_is_remembered_signed_and_audited(actor, project):
         {"steps": [], "replacements": [{"find": "", "replace": "x"}]},
         {"steps": [], "replacements": [{"find": "(", "replace": "", "is_regex": True}]},
         {"steps": [], "replacements": [{"find": "(?=a)b", "replace": "", "is_regex": True}]},
+        {"steps": [], "replacements": [{"find": "a\0b", "replace": ""}]},
+        {"steps": [], "boilerplate": ["\ud800 page"]},
         {"steps": [], "boilerplate": ["***"]},
         {"steps": [], "boilerplate": ["x" * 501]},
     ],
@@ -209,6 +215,22 @@ def test_a_difference_is_shown_word_by_word_with_blanks_made_visible():
         ("del", "[zero width space]"),
     ]
     assert "".join(p.text for p in word_diff("a b c", "a x c") if p.kind != "ins") == "a b c"
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_a_difference_holds_both_texts_whole(before, after):
+    pieces = word_diff(before, after)
+    assert "".join(piece.text for piece in pieces if piece.kind != "ins") == before
+    assert "".join(piece.text for piece in pieces if piece.kind != "del") == after
+
+
+@given(
+    st.text(max_size=200)
+    | st.recursive(st.text(max_size=5), lambda x: st.dictionaries(st.text(max_size=5), x)).map(json.dumps)
+)
+def test_any_line_of_a_file_can_be_taken_apart(original):
+    dataset = Dataset(mapping=None, columns=["a", "b"])
+    assert all(isinstance(text, str) for _column, text in uploaded_texts(dataset, original))
 
 
 def test_long_texts_are_compared_in_bounded_time_and_shown_clipped():

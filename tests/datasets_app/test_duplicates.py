@@ -211,6 +211,19 @@ def test_each_page_takes_at_most_twelve_queries(
         assert client.get(f"{url(project, doubtful)}?kind={kind}").status_code == 200
 
 
+def test_very_long_answers_make_no_very_long_page(client_for, reviewer, project, dataset_from):
+    rows = [
+        {"prompt": f"Tell the story of clause {i * 13}.", "completion": f"It is story {i} of many."} for i in range(20)
+    ]
+    rows += [
+        {"prompt": "Tell the whole story of the lease.", "completion": f"{word} " * 30_000} for word in ("old", "new")
+    ]
+    dataset = dataset_from("stories.jsonl", rows)
+    page = client_for(reviewer).get(url(project, dataset) + "?kind=contradiction&all=1").content.decode()
+    assert 'id="group-21"' in page
+    assert len(page) < 60_000
+
+
 def test_counters_follow_the_settled_groups(actor, doubtful):
     settle_group(actor=actor, dataset=doubtful, rows=[31, 32], keep={31})
     after = Dataset.objects.get(pk=doubtful.pk)

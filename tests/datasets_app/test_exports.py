@@ -94,6 +94,20 @@ def test_an_exported_file_imports_again_as_the_same_rows(request, dataset_from, 
     assert hashes(again) == hashes(snapshot.dataset)
 
 
+@pytest.fixture
+def texts(dataset_from, freeze):
+    return freeze(dataset_from("texts.jsonl", [{"text": f"{sentence(i, 20)}."} for i in range(30)]))
+
+
+def test_texts_import_again_as_the_same_texts(texts, dataset_from):
+    again = dataset_from("again.jsonl", body_of(texts, "text"))
+    assert hashes(again) == hashes(texts.dataset)
+
+
+def test_texts_have_no_format_of_inputs_and_answers(texts):
+    assert {one.name for one in exports_of(texts)} == {"jsonl", "openai", "text", "parquet"}
+
+
 def test_an_imported_export_keeps_its_splits(questions, dataset_from, freeze):
     again = freeze(dataset_from("again.csv", body_of(questions, "csv")))
     assert again.counts == questions.counts

@@ -163,6 +163,17 @@ def test_many_rows_are_pasted_at_once(client_for, reviewer, project, broken):
     assert client.post(url(project, broken), {"act": "paste", "text": "nonsense"}).status_code == 422
 
 
+def test_a_very_long_text_is_not_put_into_a_cell_and_stays_as_it_is(client_for, reviewer, project, dataset_from):
+    long = "considerations " * 900
+    dataset = dataset_from("long.jsonl", [*clause_lines(20), {"text": long, "label": ""}])
+    client = client_for(reviewer)
+    page = client.get(url(project, dataset)).content.decode()
+    assert "Too long for this table" in page
+    assert len(page) < 60_000
+    client.post(url(project, dataset), {"act": "save", "row": 21, "answer": "Payment"})
+    assert row(dataset, 21).edited_messages[0]["content"].startswith("considerations considerations")
+
+
 def test_who_may_mend(client_for, viewer, reviewer, outsider, project, broken):
     body = {"act": "save", "row": 31, "answer": "Payment"}
     assert client_for(viewer).post(url(project, broken), body).status_code == 403

@@ -84,6 +84,7 @@ def test_the_page_says_every_drawing_in_words_and_as_a_table(client_for, project
     assert "Half of them have at most 10 words" in page
     assert "<caption" in page
     assert "?code=duplicate_exact" in page
+    assert "?label=%3Cb%3ERare%3C%2Fb%3E" in page
     assert "<b>Rare</b>" not in page
 
 

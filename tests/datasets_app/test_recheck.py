@@ -116,6 +116,7 @@ def test_taking_the_first_file_out_moves_the_second_up_with_its_decisions(actor,
     Draft.objects.create(dataset=both, row=4, user=actor.user, messages=[])
     RowLock.objects.create(dataset=both, row=66, user=actor.user, expires_at=timezone.now())
     acts = ReviewAct.objects.filter(dataset=both, row=65).count()
+    halves = [BulkAct.objects.create(dataset=both, action="accept", reached_row=reached) for reached in (40, 64)]
     operations.remove_file(actor=actor, dataset=both, source=both.sources.get(number=1))
     quick_jobs()
     rows = rows_of(both)
@@ -124,6 +125,7 @@ def test_taking_the_first_file_out_moves_the_second_up_with_its_decisions(actor,
     assert list(Draft.objects.values_list("row", flat=True)) == [4]
     assert ReviewAct.objects.filter(dataset=both, row=3).count() == acts
     assert not RowLock.objects.exists()
+    assert [BulkAct.objects.get(pk=half.pk).reached_row for half in halves] == [0, 2]
     now = fresh(both)
     assert now.upload.name == "more.jsonl"
     assert now.counts["total"] == 10
@@ -375,6 +377,7 @@ def test_a_file_is_appended_by_the_pages(client_for, project, trainer, clauses, 
     begun = client.post(sent.url, chosen | {"idempotency_key": form.initial["idempotency_key"]})
     assert begun.url == url("sources", project, clauses.pk)
     assert "Being added" in client.get(begun.url).content.decode()
+    assert "Being checked again" in client.get(url("list", project)).content.decode()
     quick_jobs()
     assert fresh(clauses).total == 72
     assert "63 to 72" in client.get(begun.url).content.decode()

@@ -168,3 +168,32 @@ def test_the_card_looks_right(opened, reviewer, width, scheme, tmp_path):
         assert wide <= 0, f"{state} scrolls sideways by {wide} px"
         page.screenshot(path=tmp_path / f"review-{state}-{width}.png", full_page=True)
     assert page.complaints == []
+
+
+def test_a_search_goes_on_by_itself_until_it_finds_something(opened, reviewer, monkeypatch):
+    from datasets_app.queries import rows
+    from datasets_app.views import rows as pages
+
+    monkeypatch.setattr(rows, "SEARCH_WINDOW", 2)
+    monkeypatch.setattr(pages, "WIDE_WINDOW", 2)
+    page = opened(reviewer)
+    page.goto(page.url.removesuffix("/review") + "/rows?q=clause+7")
+    page.wait_for_selector("td:has-text('What does clause 7')", timeout=10_000)
+    page.wait_for_selector("text=The search is at the last row")
+    assert page.complaints == []
+
+
+def test_very_many_rows_are_decided_by_one_press(opened, dataset, reviewer, monkeypatch):
+    from datasets_app.operations import bulk_acts
+    from datasets_app.views import rows as pages
+
+    monkeypatch.setattr(pages, "BULK_SECONDS", 0.0)
+    monkeypatch.setattr(bulk_acts, "BATCH", 1)
+    page = opened(reviewer)
+    page.goto(page.url.removesuffix("/review") + "/rows?status=needs_review")
+    page.click("button:has-text('Reject all')")
+    page.wait_for_selector("text=4 rows changed.", timeout=15_000)
+    page.click("button:has-text('Undo')")
+    page.wait_for_selector("li:has-text('Taken back:')", timeout=15_000)
+    assert Example.objects.filter(dataset=dataset, status="needs_review").count() == 4
+    assert page.complaints == []

@@ -383,3 +383,13 @@ def test_an_act_on_very_many_rows_goes_on_by_itself_until_it_is_done(client, pro
     assert "going" not in sent.url
     assert "hx-trigger" not in text_of(client.get(sent.url))
     assert Example.objects.filter(dataset=dataset, status="rejected").count() == 3
+
+
+def test_the_list_shows_an_edited_row_as_it_is_now(client, project, dataset, actor):
+    operations.edit_example(
+        actor=actor, dataset=dataset, example=row(dataset, 5), prompt="New words?", answer="New ones."
+    )
+    page = text_of(client.get(url("examples", project, dataset)))
+    assert "New words?" in page
+    assert "New ones." in page
+    assert "What does clause five say?" not in page

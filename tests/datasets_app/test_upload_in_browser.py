@@ -64,6 +64,11 @@ def here(live_server, project) -> str:
 def looks_right(page, what: str) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
+    quiet = "[...document.querySelectorAll('.htmx-indicator')].every((e) => getComputedStyle(e).opacity === '0')"
+    for _ in range(50):  # a word that fades away has too little contrast on its way
+        if page.evaluate(quiet):
+            break
+        page.wait_for_timeout(100)
     found = Axe().run(page).response["violations"]
     assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], what
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

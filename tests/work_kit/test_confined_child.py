@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from work_kit.child import command
+from work_kit.child import command, confined_command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,8 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(tmp_path: Path, program: str, *, confined: bool) -> str:
     (tmp_path / "probe_program.py").write_text(textwrap.dedent(program))
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+    line = (confined_command if confined else command)("probe_program")
     done = subprocess.run(
-        command("probe_program", confined=confined),
+        line,
         cwd=tmp_path,
         env=environment,
         capture_output=True,
@@ -81,8 +82,8 @@ def test_memory_without_end_is_refused(tmp_path):
 def test_a_confined_child_dies_with_its_parent(tmp_path):
     (tmp_path / "sleeper.py").write_text("import time; print('here', flush=True); time.sleep(60)")
     starter = (
-        "import subprocess, sys; from work_kit.child import command;"
-        "child = subprocess.Popen(command('sleeper', confined=True), stdout=subprocess.PIPE, text=True);"
+        "import subprocess, sys; from work_kit.child import confined_command;"
+        "child = subprocess.Popen(confined_command('sleeper'), stdout=subprocess.PIPE, text=True);"
         "child.stdout.readline(); print(child.pid, flush=True); child.wait()"
     )
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}

@@ -7,6 +7,7 @@ import gzip
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import IO, cast
 
@@ -114,7 +115,7 @@ def open_source(path: Path, *, name: str | None = None, scan_bytes: int | None =
             break
     else:
         source.encoding = _wide(start) or _scan(source, shown, scan_bytes)
-    if not start.strip():
+    if not start.strip() and not any(block.strip() for block in islice(source.raw_blocks(), 1, None)):
         raise UserError(
             "empty_file",
             f"{shown} is empty. Choose a file with one example per row.",

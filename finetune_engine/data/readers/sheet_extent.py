@@ -27,6 +27,7 @@ class SheetExtent:
     """Fed with the bytes of one sheet; knows the rectangle of its filled cells. Rows and columns count from 1.
 
     ``is_odd`` says that some cell is written in a way this does not read: then ``OddSheetExtent`` must count.
+    ``is_sheet`` says that the part holds cells at all, whatever it is called.
     """
 
     def __init__(self) -> None:
@@ -35,7 +36,7 @@ class SheetExtent:
         self.cells = 0
         self.shared = array("L")
         self.unknown_shared = 0
-        self.is_odd = False
+        self.is_odd = self.is_sheet = False
         self._held = b""
 
     def feed(self, block: bytes) -> None:
@@ -44,7 +45,10 @@ class SheetExtent:
         end = data.rfind(b"<c")
         if end < 0 or len(data) - end > _HELD_LIMIT:
             end = max(data.rfind(b"<"), 0)
-        self._held = data[end:] if len(data) - end <= _HELD_LIMIT else b""
+        self._held = data[end:]
+        if len(self._held) > _HELD_LIMIT:  # no tag is that long, unless somebody means to hide a cell in it
+            self._held = b""
+            self.is_odd = self.is_sheet = True
         self._count(data[:end])
 
     def close(self) -> None:
@@ -53,6 +57,7 @@ class SheetExtent:
         self._held = b""
 
     def _count(self, data: bytes) -> None:
+        self.is_sheet = self.is_sheet or b"sheetData" in data
         found = _CELL.findall(data)
         shared = _SHARED.findall(data)
         if len(_ANY_CELL.findall(data)) != len(found) or len(_ANY_SHARED.findall(data)) != len(shared):

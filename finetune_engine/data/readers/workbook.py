@@ -15,7 +15,7 @@ from finetune_engine.data.readers.byte_stream import ByteSource
 from finetune_engine.data.readers.lines import nul_byte, too_large
 from finetune_engine.data.readers.sheet_extent import OddSheetExtent, SharedTexts, SheetExtent, check_extent
 from finetune_engine.data.readers.table import Layout, header_of
-from finetune_engine.data.readers.zip_contents import damaged, look_through
+from finetune_engine.data.readers.zip_contents import damaged, look_through, protected
 from finetune_engine.data.records import RawRecord, quoted
 from finetune_engine.errors import Place, UserError
 
@@ -76,8 +76,6 @@ def open_workbook(path: Path, source: ByteSource, shown: str) -> Workbook:
         names = _sheet_names(book)
         return _choose(book, names, source, shown)
     except python_calamine.PasswordError as error:
-        from finetune_engine.data.readers.zip_contents import protected
-
         raise protected(shown) from error
     except (python_calamine.CalamineError, OSError, ValueError, OverflowError) as error:
         raise damaged(shown) from error
@@ -109,7 +107,7 @@ def _check(path: Path, shown: str) -> None:
         look_through(path, shown, lambda name: odd[name].feed if name in odd else None)
     for name, careful in odd.items():
         careful.close()
-        if careful.is_broken and name.lower().endswith(".xml"):
+        if careful.is_broken and sheets[name].is_sheet:
             raise damaged(shown)
         sheets[name] = careful
     for extent in sheets.values():
@@ -125,7 +123,7 @@ def _sheet_names(book: Any) -> list[str]:
 
 
 def _choose(book: Any, names: list[str], source: ByteSource, shown: str) -> Workbook:
-    header: Layout | None = None
+    header: tuple[Layout, str] | None = None
     for name in names:
         cells = book.get_sheet_by_name(name)
         layout = _layout(cells)
@@ -135,22 +133,22 @@ def _choose(book: Any, names: list[str], source: ByteSource, shown: str) -> Work
         workbook = Workbook(source, name, layout, others, cells)
         if next(workbook.records(1 << 30), None) is not None:
             return workbook
-        header = header or layout
+        header = header or (layout, name)
     if header is not None:
-        raise UserError(
-            "header_only",
-            f"{shown} has a header ({', '.join(header.columns[:8])}) and no rows below it. Add one example per row.",
-            place=Place(
-                file=shown,
-                row=header.header_line,
-                found="only a header",
-                expected="at least one row below the header",
-            ),
-        )
+        raise _header_only(*header, shown)
     raise UserError(
         "empty_file",
         f"{shown} has no sheet with cells in it. Choose a workbook with one example per row.",
         place=Place(file=shown, found="nothing", expected="at least one example"),
+    )
+
+
+def _header_only(layout: Layout, sheet: str, shown: str) -> UserError:
+    expected = "at least one row below the header"
+    return UserError(
+        "header_only",
+        f"{shown} has a header ({', '.join(layout.columns[:8])}) and no rows below it. Add one example per row.",
+        place=Place(file=shown, row=layout.header_line, found="only a header", expected=expected, sheet=sheet),
     )
 
 

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from finetune_engine.errors import Place, UserError
 
@@ -88,10 +89,10 @@ def protected(shown: str) -> UserError:
     )
 
 
-def _look_at(disk: object, part: zipfile.ZipInfo, shown: str, watch: Watcher | None) -> None:
+def _look_at(file: IO[bytes], part: zipfile.ZipInfo, shown: str, watch: Watcher | None) -> None:
     unpacked = 0
     before = b""
-    for block in _blocks(disk, part):
+    for block in _blocks(file, part):
         unpacked += len(block)
         if unpacked > part.file_size:  # the list of contents lies
             raise damaged(shown)
@@ -109,11 +110,8 @@ def _look_at(disk: object, part: zipfile.ZipInfo, shown: str, watch: Watcher | N
         raise damaged(shown)
 
 
-def _blocks(disk: object, part: zipfile.ZipInfo) -> Iterator[bytes]:
+def _blocks(file: IO[bytes], part: zipfile.ZipInfo) -> Iterator[bytes]:
     """The unpacked bytes of one part, whatever sizes the archive claims."""
-    from typing import IO, cast
-
-    file = cast(IO[bytes], disk)
     file.seek(part.header_offset)
     header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     if header[0] != b"PK\x03\x04":

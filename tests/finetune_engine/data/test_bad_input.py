@@ -339,3 +339,24 @@ def test_a_line_of_200_mb_is_passed_over_in_little_memory(tmp_path, name, before
     assert sentences[0] == f"{sentence}; the most a row may have is 16.8 MB. Split it or remove it."
     assert len(sentences) == 1
     assert int(grown) < 200
+
+
+@pytest.mark.parametrize("unit", ['{"a": [\n', '{"a": {"b": 1}\n', '{"a": "x}\n', "},", "x,", '{"a": "\\ud800"},\n'])
+@pytest.mark.parametrize("head", ["[\n", '{"train": [["a", "b"],'])
+def test_mistakes_in_every_row_of_a_list_take_time_in_proportion(tmp_path, head, unit):
+    path = tmp_path / "a.json"
+    path.write_text(head + unit * (60_000 // len(unit)))
+    begun = time.monotonic()
+    assert sum(1 for _ in open_records(path).records()) > 0
+    assert time.monotonic() - begun < 15  # looking through the rest of the file at each of them takes minutes
+
+
+def test_a_stray_word_in_a_list_costs_only_itself(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "a", "label": "b"}, oops, }, {"text": "c", "label": "d"}]')
+    records = list(open_records(path).records())
+    assert [record.value is None for record in records] == [False, True, True, False]
+    assert records[1].findings[0].placed(2).message == (
+        "Row 2 is not valid JSON: found “oops” at line 1, column 31 where a value was expected. "
+        "Mend the line or remove it."
+    )

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from finetune_engine.data.formats import all_formats
+from finetune_engine.errors import UserError
+from tests.finetune_engine.data.made_files import draft_of
 
 TURNS = [{"role": "user", "content": "Where do foxes sleep at night"}, {"role": "assistant", "content": "In a den."}]
 
@@ -126,3 +128,59 @@ def test_every_format_has_its_own_name_and_shape():
     names = [f.name for f in all_formats()]
     assert len(names) == len(set(names)) >= 7
     assert all(f.shape.startswith("{") for f in all_formats())
+
+
+def test_tools_of_a_conversation_are_kept():
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    _, draft = draft_of({"messages": TURNS, "tools": tools, "parallel_tool_calls": False})
+    assert draft.metadata == {"tools": tools, "parallel_tool_calls": False}
+
+
+def test_calls_and_their_results_in_a_sharegpt_conversation_become_turns():
+    turns = [
+        ("human", "Weather?"),
+        ("function_call", '{"name": "w", "arguments": {}}'),
+        ("observation", "sun"),
+        ("gpt", "Sunny."),
+    ]
+    row = {"conversations": [{"from": who, "value": text} for who, text in turns], "tools": "[]", "system": "Be kind."}
+    name, draft = draft_of(row)
+    assert (name, draft.findings, draft.metadata) == ("sharegpt", [], {"tools": "[]"})
+    assert [m["role"] for m in draft.messages] == ["system", "user", "assistant", "tool", "assistant"]
+
+
+def test_a_second_system_text_beside_a_conversation_is_not_lost():
+    turns = [{"from": "system", "value": "One."}, {"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    _, draft = draft_of({"conversations": turns, "system": "Two."})
+    assert (draft.messages[0]["content"], draft.metadata) == ("One.", {"system": "Two."})
+
+
+def test_the_weight_of_an_answer_is_kept():
+    _, draft = draft_of({"messages": [TURNS[0], TURNS[1] | {"weight": 0}]})
+    assert (draft.messages[1]["weight"], draft.findings) == (0, [])
+
+
+def test_typed_parts_under_either_name_are_joined_and_placeholders_stay():
+    parts = [{"type": "text", "text": "I am {{name}}, "}, {"type": "text", "value": "made by {{author}}."}]
+    _, draft = draft_of({"messages": [TURNS[0], {"role": "assistant", "content": parts, "loss_weight": 1.0}]})
+    assert draft.messages[1] == {
+        "role": "assistant",
+        "content": "I am {{name}}, made by {{author}}.",
+        "loss_weight": 1.0,
+    }
+
+
+def test_questions_without_answers_are_refused_with_a_way_out():
+    with pytest.raises(UserError) as refused:
+        draft_of({"prompt_id": 7, "prompt": "Write a letter."})
+    assert (refused.value.code, refused.value.sentence) == (
+        "unsupported_format",
+        "a.jsonl holds questions without answers. Add a column with the answer to each question, for example completion.",
+    )
+
+
+@pytest.mark.parametrize("value", [["Ann Smith"], {"name": "Ann Smith"}, 5])
+def test_a_finding_names_the_kind_of_a_value_and_never_the_value(value):
+    _, draft = draft_of({"messages": [{"role": "user", "content": value}, TURNS[1]]})
+    text = json.dumps([f.message + str(f.found) for f in draft.findings])
+    assert "Ann" not in text

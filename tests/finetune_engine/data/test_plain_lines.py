@@ -62,11 +62,17 @@ def prompts(count: int) -> list[str]:
 def conversations(count: int) -> list[str]:
     out = []
     for i in range(count):
-        turns = [{"role": "user", "content": f"{LONG} {i}"}, {"role": "assistant", "content": f"It is {i} then\n{LONG}"}]
+        turns = [
+            {"role": "user", "content": f"{LONG} {i}"},
+            {"role": "assistant", "content": f"It is {i} then\n{LONG}"},
+        ]
         if i % 3 == 0:
             turns.insert(0, {"role": "system", "content": "Be brief."})
         if i % 4 == 0:
-            turns += [{"role": "user", "content": f"And {i}?"}, {"role": "assistant", "content": "As before, of course."}]
+            turns += [
+                {"role": "user", "content": f"And {i}?"},
+                {"role": "assistant", "content": "As before, of course."},
+            ]
         out.append(json.dumps({"messages": turns, "source": i, "split": "train" if i % 2 else "test"}))
     return out
 
@@ -96,7 +102,7 @@ def mixed(good: list[str], flaws: list[str]) -> str:
 
 LABELLED = [json.dumps({"text": f"{LONG} {i}", "label": "yes" if i % 2 else " no", "id": i}) for i in range(40)]
 ALPACA = [
-    json.dumps({"instruction": f"Translate {i}", "input": LONG if i % 2 else "", "output": f"Result {i} \\ \"q\" {LONG}"})
+    json.dumps({"instruction": f"Translate {i}", "input": LONG if i % 2 else "", "output": f'Result {i} \\ "q" {LONG}'})
     for i in range(40)
 ]
 FILES = {
@@ -111,7 +117,10 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("options", [{}, {"max_rows": 20, "max_line_bytes": 4000}, {"cleaning": [], "over_length": "cut", "context_tokens": 60}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_rows": 20, "max_line_bytes": 4000}, {"cleaning": [], "over_length": "cut", "context_tokens": 60}],
+)
 def test_both_ways_give_the_same_chunks_findings_and_report(tmp_path, monkeypatch, name, options):
     path = tmp_path / "a.jsonl"
     path.write_bytes(FILES[name].encode() + b'\n{"prompt": "\xff", "completion": "bytes"}\n')
@@ -137,7 +146,11 @@ def _prepared(path: Path, out: Path, options: dict[str, Any]) -> tuple[pl.DataFr
 
 
 def test_what_a_chunk_leaves_out_is_given_back_letter_by_letter(tmp_path):
-    lines = [*prompts(10), '{"prompt":"other form","completion":"of the same"}', '{"prompt": "a \\n b", "completion": "c"}']
+    lines = [
+        *prompts(10),
+        '{"prompt":"other form","completion":"of the same"}',
+        '{"prompt": "a \\n b", "completion": "c"}',
+    ]
     path = tmp_path / "a.jsonl"
     path.write_text("\n".join(lines))
     examples = _prepared(path, tmp_path / "out", {"cleaning": []})[0]
@@ -146,10 +159,14 @@ def test_what_a_chunk_leaves_out_is_given_back_letter_by_letter(tmp_path):
     raw = pl.read_parquet(tmp_path / "out" / "examples-00000.parquet")
     assert raw["original"].null_count() == 10
     rows = [fill_row(row) for row in raw.to_dicts()]
-    assert [(row["messages"], row["original"]) for row in rows] == list(examples.select("messages", "original").iter_rows())
+    assert [(row["messages"], row["original"]) for row in rows] == list(
+        examples.select("messages", "original").iter_rows()
+    )
 
 
-TEXTS = st.lists(st.text(st.sampled_from("aB \t\n\u00a0\u00e9e\u0301\u4e2d\x01\x85\u2003&;\r."), max_size=12), max_size=8)
+TEXTS = st.lists(
+    st.text(st.sampled_from("aB \t\n\u00a0\u00e9e\u0301\u4e2d\x01\x85\u2003&;\r."), max_size=12), max_size=8
+)
 
 
 @settings(max_examples=200, deadline=None)

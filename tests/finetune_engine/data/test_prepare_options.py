@@ -68,7 +68,10 @@ def test_a_template_with_more_than_names_is_refused(template):
 
 
 def test_cleaning_is_done_before_the_checks_and_counted(prepare_text):
-    dirty = line("Where is the caf\u00c3\u00a9 on the square, please  ", "It is beside the old town hall, as it always was.\n\n\n\n\n\nTruly.")
+    dirty = line(
+        "Where is the caf\u00c3\u00a9 on the square, please  ",
+        "It is beside the old town hall, as it always was.\n\n\n\n\n\nTruly.",
+    )
     done = prepare_text("a.jsonl", "\n".join([*GOOD, dirty]))
     row = done.examples.row(5, named=True)
     assert row["prompt"] == "Where is the café on the square, please"
@@ -117,7 +120,9 @@ def test_a_row_over_the_context_length_can_be_cut_so_that_it_fits(prepare_text):
 
 def test_preference_pairs_keep_the_worse_answer(prepare_text):
     rows = [
-        json.dumps({"prompt": f"How late is parcel number {i}", "chosen": f"{ANSWER} {i}", "rejected": f"No idea about {i}."})
+        json.dumps(
+            {"prompt": f"How late is parcel number {i}", "chosen": f"{ANSWER} {i}", "rejected": f"No idea about {i}."}
+        )
         for i in range(5)
     ]
     done = prepare_text("a.jsonl", "\n".join(rows))
@@ -136,14 +141,21 @@ def test_near_duplicates_form_a_cluster_named_by_its_first_row(prepare_text):
 
 
 def test_personal_data_is_counted_by_kind(prepare_text):
-    rows = [*GOOD, line("Write to jo@example.org and to ann@example.org about it"), line("Write to jo@example.org or +44 20 7946 0958 now")]
+    rows = [
+        *GOOD,
+        line("Write to jo@example.org and to ann@example.org about it"),
+        line("Write to jo@example.org or +44 20 7946 0958 now"),
+    ]
     done = prepare_text("a.jsonl", "\n".join(rows))
     assert done.report["pii"] == {"email": 2, "phone": 1}
     assert {f["kind"] for f in done.of("pii")} == {"email", "phone"}
 
 
 def test_the_statistics_tell_roles_turns_and_languages(prepare_text):
-    turns = [{"role": r, "content": f"{r} says that the parcel is late"} for r in ("system", "user", "assistant", "user", "assistant")]
+    turns = [
+        {"role": r, "content": f"{r} says that the parcel is late"}
+        for r in ("system", "user", "assistant", "user", "assistant")
+    ]
     rows = [json.dumps({"messages": turns[1:3]}), json.dumps({"messages": turns})]
     figures = prepare_text("a.jsonl", "\n".join(rows)).report["statistics"]
     assert figures["roles"] == {"user": 3, "assistant": 3, "system": 1}

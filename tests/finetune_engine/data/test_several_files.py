@@ -22,9 +22,17 @@ ANSWER = "We will look into the matter and write to you again before the end of 
 
 @pytest.fixture
 def two_files(tmp_path: Path) -> list[Path]:
-    lines = [json.dumps({"prompt": f"Question number {i} about the garden wall", "completion": f"{ANSWER} {i}"}) for i in range(8)]
+    lines = [
+        json.dumps({"prompt": f"Question number {i} about the garden wall", "completion": f"{ANSWER} {i}"})
+        for i in range(8)
+    ]
     (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{oops"]))
-    rows = ["text;label", "The wall of the garden is wet;complaint", "The roof of the shed has a hole;", "Where is the key;question"]
+    rows = [
+        "text;label",
+        "The wall of the garden is wet;complaint",
+        "The roof of the shed has a hole;",
+        "Where is the key;question",
+    ]
     (tmp_path / "b.csv").write_text("\n".join([*rows, f"Question number 3 about the garden wall;{ANSWER} 3"]))
     return [tmp_path / "a.jsonl", tmp_path / "b.csv"]
 
@@ -55,21 +63,29 @@ def test_rows_are_counted_over_all_files_and_in_each(examples):
 
 
 def test_the_report_tells_of_each_file(report):
-    told = [(s["name"], s["format"], s["file_type"], s["delimiter"], s["rows"], s["first_row"]) for s in report["sources"]]
+    told = [
+        (s["name"], s["format"], s["file_type"], s["delimiter"], s["rows"], s["first_row"]) for s in report["sources"]
+    ]
     assert told == [("a.jsonl", "prompt_completion", "jsonl", None, 9, 1), ("b.csv", "text_label", "csv", ";", 4, 10)]
 
 
 def test_a_row_that_is_in_both_files_is_found(findings):
     (found,) = findings.filter(pl.col("code") == "duplicate_exact").to_dicts()
     assert (found["row"], found["related_row"]) == (13, 4)
-    assert found["message"] == "Row 4 of b.csv (line 5 of the file) is the same example as row 4 of a.jsonl, which is kept."
+    assert (
+        found["message"]
+        == "Row 4 of b.csv (line 5 of the file) is the same example as row 4 of a.jsonl, which is kept."
+    )
 
 
 def test_sentences_speak_of_the_row_in_its_own_file(findings):
     by_code = {f["code"]: (f["row"], f["message"]) for f in findings.to_dicts()}
     assert by_code["invalid_json"][0] == 9
     assert by_code["invalid_json"][1].startswith("Row 9 of a.jsonl is not valid JSON")
-    assert by_code["empty_answer"] == (11, "Row 2 of b.csv (line 3 of the file) has no answer. Write the answer, or remove the row.")
+    assert by_code["empty_answer"] == (
+        11,
+        "Row 2 of b.csv (line 3 of the file) has no answer. Write the answer, or remove the row.",
+    )
 
 
 def test_findings_that_need_the_whole_set_name_the_file_too(findings):

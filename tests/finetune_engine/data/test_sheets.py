@@ -188,6 +188,7 @@ def test_formatted_but_empty_cells_in_the_far_corner_cost_nothing(book, tmp_path
         text_cell("XFD1048576", "x").replace('"', "'"),
         text_cell("XFD1048576", "x").replace("<c ", "<c s='/>' "),
         text_cell("XFD1048576", "x").replace("<c ", "<c\n").replace("r=", "r = "),
+        text_cell("XFD1048576", "x").replace(" t=", " " * 3_000_000 + " t="),
     ],
 )
 def test_a_cell_in_the_far_corner_is_refused_before_memory_is_asked_for_it(book, tmp_path, cell):
@@ -326,6 +327,7 @@ def test_a_workbook_with_a_header_only_says_so(tmp_path):
         "header_only",
         "a.xlsx has a header (text, label) and no rows below it. Add one example per row.",
     )
+    assert (error.place.sheet, error.place.row) == ("S", 1)
 
 
 def test_a_workbook_without_cells_says_so(tmp_path):

@@ -200,13 +200,18 @@ def test_personal_data_can_be_kept_on_purpose(prepare_text, freeze):
 
 
 def test_personal_data_that_a_person_wrote_in_an_edit_is_masked_too(prepare_text, freeze):
-    edited = [{"role": "user", "content": "Call +44 20 7946 0958 at once"}, {"role": "assistant", "content": "question"}]
+    edited = [
+        {"role": "user", "content": "Call +44 20 7946 0958 at once"},
+        {"role": "assistant", "content": "question"},
+    ]
     _, frame = freeze(prepare_text("a.jsonl", jsonl(rows(30))), [{"row": 3, "messages": edited}])
     assert frame["prompt"][2] == "Call [PHONE_1] at once"
 
 
 def test_rows_that_become_the_same_by_masking_share_a_split(prepare_text, freeze):
-    mails = [{"text": f"Please send the report of today to clerk{i}@example.org", "label": "question"} for i in range(20)]
+    mails = [
+        {"text": f"Please send the report of today to clerk{i}@example.org", "label": "question"} for i in range(20)
+    ]
     done = prepare_text("a.jsonl", jsonl([*rows(60), *mails]), near_duplicates=False)
     manifest, frame = freeze(done, [{"row": 61 + i, "status": "accepted"} for i in range(20)], stratify_by=None)
     assert frame.filter(pl.col("row") > 60)["split"].n_unique() == 1
@@ -262,7 +267,14 @@ def test_the_group_column_of_the_import_keeps_rows_together(prepare_text, freeze
 
 
 def test_pairs_are_frozen_with_both_answers(prepare_text, freeze):
-    pairs = [{"prompt": f"How late is parcel {i} of {i * 31}", "chosen": f"About {i} days, as we wrote to you.", "rejected": f"No idea {i}."} for i in range(30)]
+    pairs = [
+        {
+            "prompt": f"How late is parcel {i} of {i * 31}",
+            "chosen": f"About {i} days, as we wrote to you.",
+            "rejected": f"No idea {i}.",
+        }
+        for i in range(30)
+    ]
     _, frame = freeze(prepare_text("a.jsonl", jsonl(pairs)))
     worse = dict(zip(frame["row"], frame["rejected"], strict=True))
     assert json.loads(worse[8])[-1]["content"] == "No idea 7."

@@ -75,3 +75,8 @@ def test_an_explosive_archive_is_refused(prepare_text, monkeypatch):
     monkeypatch.setattr("finetune_engine.data.readers.byte_stream._BOMB_FLOOR", 1 << 20)
     with pytest.raises(UserError, match="unpacks to more than"):
         prepare_text("a.jsonl.gz", gzip.compress(b"0" * (8 << 20)))
+
+
+def test_a_file_that_begins_with_a_megabyte_of_blank_lines_is_not_empty(prepare_text):
+    row = json.dumps({"prompt": "Where do foxes sleep", "completion": "In a den."})
+    assert prepare_text("a.jsonl", "\n" * 1_200_000 + row).counts["total"] == 1
