@@ -111,8 +111,8 @@ def _review(at: _Standing) -> Step:
     waiting = int(at.dataset.counts.get("needs_review", 0))
     if waiting and at.run is None:
         sentence = ngettext("%(n)s row waits for a decision.", "%(n)s rows wait for a decision.", waiting)
-        listed = at.url("datasets:examples", at.dataset.pk) + "?status=needs_review"
-        return Step(name, "warn", sentence % {"n": waiting} + " " + _("They stay out until decided."), listed)
+        queue = at.url("datasets:review", at.dataset.pk)
+        return Step(name, "warn", sentence % {"n": waiting} + " " + _("They stay out until decided."), queue)
     return Step(name, "done", _("Nothing waits.") if not waiting else _("Undecided rows stayed out."), url)
 
 

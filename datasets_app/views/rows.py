@@ -20,6 +20,7 @@ from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from datasets_app import operations, queries
 from datasets_app.choices import SPLITS, DatasetState, Status, TaskType, code_title
+from datasets_app.exports.cells import guarded
 from datasets_app.models import BulkAct, Dataset, Example
 from datasets_app.queries import edits
 from datasets_app.queries.review import recent_bulk_acts
@@ -246,11 +247,3 @@ def _csv_lines(dataset: Dataset) -> Iterator[bytes]:
     for row, reasons in queries.rejected_rows(dataset):
         cells = [reasons, " ".join(row.example.codes), row.prompt, row.answer, row.text.original]
         yield line([row.example.row, row.text.line or "", *map(guarded, cells)])
-
-
-def guarded(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    bare = text.lstrip(" \t\r\n\u00a0\ufeff")
-    risky = bare[:1] in {"=", "+", "-", "@"} or text[:1] in {"\t", "\r"}
-    clean = text.replace("\0", "").encode("utf-8", "replace").decode()
-    return f"'{clean}" if risky else clean

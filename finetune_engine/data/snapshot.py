@@ -30,10 +30,8 @@ __all__ = ["SnapshotSpec", "make_snapshot", "read_spec"]
 
 _GROUP_ROWS = 1_000
 _TEXTS = ("split", "messages", "prompt", "answer", "label", "metadata", "content_hash", "rejected")
-_SCHEMA = pa.schema(
-    [("row", pa.int64()), *((name, pa.string()) for name in _TEXTS)]
-    + [("desirable", pa.bool_()), ("source", pa.int32()), ("source_row", pa.int64())]
-)
+_OTHERS = (("desirable", pa.bool_()), ("source", pa.int32()), ("source_row", pa.int64()))
+_SCHEMA = pa.schema([("row", pa.int64()), *((name, pa.string()) for name in _TEXTS), *_OTHERS])
 _HASHED = ("row", "split", "label", "messages", "metadata", "rejected", "desirable")
 
 

@@ -16,7 +16,8 @@ _SCAN_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class PreviewRow:
-    """One record of the preview. ``messages`` is empty and ``problem`` says why when it cannot be read."""
+    """One record of the preview. ``messages`` is empty and ``problem`` says why when it cannot be read; ``rejected``
+    is the worse answer of a pair."""
 
     row: int
     line: int | None
@@ -24,6 +25,7 @@ class PreviewRow:
     messages: list[dict[str, Any]]
     label: str | None = None
     problem: str | None = None
+    rejected: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -94,4 +96,4 @@ def _row(record: RawRecord, detected: Any) -> PreviewRow:
         return PreviewRow(record.row, record.line, record.original[:2000], [], problem=problem)
     draft = detected.convert(record.value)
     finding = draft.findings[0].placed(record.row, record.line, record.sheet).message if draft.findings else None
-    return PreviewRow(record.row, record.line, record.original[:2000], draft.messages, draft.label, finding)
+    return PreviewRow(record.row, record.line, record.original[:2000], draft.messages, draft.label, finding, draft.rejected)

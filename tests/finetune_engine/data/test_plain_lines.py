@@ -87,8 +87,10 @@ CHAT_FLAWS = [
     '{"messages": [{"role": "user", "content": null}, {"role": "assistant", "content": "r"}], "source": 1, "split": "x"}',
     '{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": " "}, '
     '{"role": "user", "content": "s"}, {"role": "assistant", "content": "t"}], "source": 1, "split": "dev"}',
-    '{"messages": [{"role": "user", "content": "q", "role": "user"}, {"role": "assistant", "content": "r"}], "source": 1, "split": "dev"}',
-    '{"messages": [{"role": "user", "content": "q", "name": "Jo"}, {"role": "assistant", "content": "r"}], "source": 1, "split": "dev"}',
+    '{"messages": [{"role": "user", "content": "q", "role": "user"}, {"role": "assistant", "content": "r"}], '
+    '"source": 1, "split": "dev"}',
+    '{"messages": [{"role": "user", "content": "q", "name": "Jo"}, {"role": "assistant", "content": "r"}], '
+    '"source": 1, "split": "dev"}',
     '{"messages": [{"content": "q", "role": "user"}, {"content": "r", "role": "assistant"}], "source": 1, "split": "dev"}',
 ]  # fmt: skip
 

@@ -133,7 +133,9 @@ def test_preference_pairs_keep_the_worse_answer(prepare_text):
 
 
 def test_near_duplicates_form_a_cluster_named_by_its_first_row(prepare_text):
-    base = "The tenant shall keep the premises in good repair and return them at the end of the lease in the same condition as before"
+    base = (
+        "The tenant shall keep the premises in good repair and return them at the end of the lease as they were before"
+    )
     twins = [line(base + end, ANSWER) for end in ("", " indeed", " truly")]
     done = prepare_text("a.jsonl", "\n".join([*GOOD, *twins]), min_prompt_words=0)
     assert done.examples["cluster"].to_list() == [None] * 5 + [6, 6, 6]
