@@ -46,8 +46,8 @@ def _reason(error: str) -> str:
         return "patterns that refer to an earlier group, such as \\1, are not supported."
     if "size limit" in error:
         return "its pattern is too large. Use smaller numbers of repetitions."
-    match = re.search(r"error: ([^\n]+)", error)
-    return f"its pattern is not valid ({match.group(1).strip() if match else 'it could not be read'})."
+    reasons = re.findall(r"error: ([^\n]+)", error)
+    return f"its pattern is not valid ({reasons[-1].strip() if reasons else 'it could not be read'})."
 
 
 def replace_all(text: str, rules: Sequence[Replacement]) -> str:

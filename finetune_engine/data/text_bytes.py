@@ -59,15 +59,13 @@ def names_written(lines: pl.Series) -> pl.Series:
     a text holds such marks."""
     import polars as pl
 
-    counts = np.zeros(len(lines), np.int32)
-    if len(lines):
-        data, starts = _buffers(lines)
-        data = data[: starts[-1]]
-        ends = data[:-1] == _QUOTE
-        marks = np.zeros(len(data), bool)
-        marks[:-1] = ends & (data[1:] == _COLON)
-        if lines.str.contains('" :', literal=True).any():
-            marks[:-2] |= ends[:-1] & (data[1:-1] == _BLANK) & (data[2:] == _COLON)
-        filled = np.flatnonzero(starts[1:] > starts[:-1])
-        counts[filled] = np.add.reduceat(marks, starts[filled], dtype=np.int32)
-    return pl.Series("names", counts)
+    if not len(lines):
+        return pl.Series("names", [], dtype=pl.Int64)
+    data, starts = _buffers(lines)
+    # No line of an object begins with a colon, so looking back never leaves the line that matters.
+    colons = np.flatnonzero(data[: starts[-1]] == _COLON)
+    colons = colons[colons > 1]
+    before = data[colons - 1]
+    names = (before == _QUOTE) | ((before == _BLANK) & (data[colons - 2] == _QUOTE))
+    owner = np.searchsorted(starts, colons[names], side="right") - 1
+    return pl.Series("names", np.bincount(owner, minlength=len(lines)))

@@ -50,6 +50,28 @@ def test_a_file_becomes_a_snapshot_from_the_shell(tmp_path, good_lines):
     assert (tmp_path / "snapshot" / "snapshot.parquet").is_file()
 
 
+def test_several_files_are_prepared_as_one_set_from_the_shell(tmp_path, good_lines):
+    (tmp_path / "a.jsonl").write_text("\n".join(good_lines[:20]))
+    (tmp_path / "b.jsonl").write_text("\n".join(good_lines[20:]))
+    code, events = engine("prepare", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--out", tmp_path / "out")
+    assert code == 0
+    (result,) = [event["data"] for event in events if event["kind"] == "result"]
+    assert [(s["name"], s["rows"]) for s in result["sources"]] == [("a.jsonl", 20), ("b.jsonl", 10)]
+
+
+def test_the_report_can_be_read_in_a_terminal(tmp_path, good_lines, capsys):
+    from argparse import Namespace
+
+    from finetune_engine.data.commands import prepare_command
+
+    (tmp_path / "a.jsonl").write_text("\n".join([*good_lines, "{oops"]))
+    args = Namespace(files=[tmp_path / "a.jsonl"], out=tmp_path / "out", options=None, report=True)
+    prepare_command(args, Run(ListSink()))
+    said = capsys.readouterr().out
+    assert "a.jsonl: 31 rows, jsonl, read as text_label" in said
+    assert "        1  Not valid JSON" in said
+
+
 def test_an_unusable_file_ends_with_an_error_event_and_exit_2(tmp_path):
     (tmp_path / "a.csv").write_text("date,place\n2020,Rome\n")
     (tmp_path / "o.json").write_text(json.dumps({"name": "My trips.csv"}))
