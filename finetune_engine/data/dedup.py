@@ -193,12 +193,17 @@ class Clusters:
         size = Counter(stands := [self.find(item) for item in range(len(self._parent))])
         return {item: first for item, first in enumerate(stands) if size[first] > 1}
 
-    def members(self) -> dict[int, list[int]]:
-        """The items of every cluster, in order, by the item that stands for it."""
-        out: dict[int, list[int]] = {}
+    def members(self) -> Iterator[list[int]]:
+        """The items of every cluster, in order; an item that is alone is a cluster of one."""
+        shared = self.shared()
+        together: dict[int, list[int]] = {}
+        for item, first in shared.items():
+            together.setdefault(first, []).append(item)
         for item in range(len(self._parent)):
-            out.setdefault(self.find(item), []).append(item)
-        return out
+            if item not in shared:
+                yield [item]
+            elif item in together:
+                yield together[item]
 
 
 def same_numbers(first: str, second: str) -> bool:

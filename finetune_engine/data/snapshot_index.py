@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class Index:
             out[i] = SPLITS.index(name)
         return out
 
-    def _members(self) -> list[list[int]]:
+    def _members(self) -> Iterator[list[int]]:
         """Rows that must stay together: the same input, nearly the same input, or the same group."""
         clusters = Clusters(self.count)
         for a, b in self.pairs:
@@ -115,8 +116,7 @@ class Index:
             for group in groups_of(keys, usable):
                 for other in group[1:]:
                     clusters.join(group[0], other)
-        together: dict[int, list[int]] = clusters.members()
-        return list(together.values())
+        return clusters.members()
 
     def _fixed(self) -> npt.NDArray[np.int8]:
         """Rows whose split is settled already, by the file they came in or by an earlier snapshot; -1 for the rest."""
