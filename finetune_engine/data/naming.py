@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 
-from finetune_engine.data.records import Finding
+from finetune_engine.data.records import Finding, quoted
+
+_LINE = re.compile(r"^(Row \d+) \(line (\d+) of the file\)")
 
 
 @dataclass
 class RowNames:
-    """The files of a set in order: their names, and how many rows come before each."""
+    """The files of a set in order: their names, the sheet that was read of each (None: no workbook; no list: none is
+    one), and how many rows come before each."""
 
     names: list[str]
+    sheets: list[str | None] = field(default_factory=list)
     rows_before: list[int] = field(default_factory=list)
 
     def source_of(self, row: int) -> int:
@@ -32,7 +37,10 @@ class RowNames:
 
     def place(self, finding: Finding, source: int) -> Finding:
         """The finding, whose row counts in its file, with its row counted over all files and its file named in the
-        sentence when there are several (changed in place)."""
+        sentence when there are several (changed in place). A workbook has rows of a sheet, not lines."""
+        if self.sheets and (sheet := self.sheets[source]) is not None:
+            named = f"of the sheet {quoted(sheet)}"
+            finding.message = _LINE.sub(lambda found: f"{found[1]} (row {found[2]} {named})", finding.message)
         if len(self.names) > 1:
             head = f"Row {finding.row}"
             if finding.message.startswith(head):

@@ -44,7 +44,7 @@ def prepare(paths: Path | Sequence[Path], out: Path, options: PrepareOptions, ru
     out.mkdir(parents=True, exist_ok=True)
     run.emit("phase", phase="validating")
     files = open_files([paths] if isinstance(paths, Path) else list(paths), options)
-    names = RowNames([file.name for file in files])
+    names = RowNames([file.name for file in files], [file.source.sheet for file in files])
     stored = StoredBatches(out / ".batches", compared=options.near_duplicates)
     try:
         whole = _first_pass(files, names, options, stored, run)

@@ -15,6 +15,7 @@ import polars as pl
 from finetune_engine.data.batches import SCHEMA, Batch, subject_of
 from finetune_engine.data.canonical import answer_of, dump, prompt_of, setting_of
 from finetune_engine.data.cleaning import CleaningPlan, clean_messages, clean_text, needs_cleaning
+from finetune_engine.data.cleaning_steps import may_change
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.records import Finding, Message
 from finetune_engine.data.sparse_lists import sparse_lists
@@ -64,9 +65,9 @@ def _clean(batch: Batch, plan: CleaningPlan) -> None:
                 pl.concat_str(shown, frame["rejected"].gather(index).fill_null("")).alias("t")
             ).to_series()
             # Inside JSON an odd character may be written as an escape.
-            may = may.scatter(
-                index, may.gather(index) | needs_cleaning(other, plan) | other.str.contains("\\", literal=True)
-            )
+            worse = may_change(frame["rejected"].gather(index), plan.steps, in_json=True)
+            odd = needs_cleaning(other, plan) | other.str.contains("\\", literal=True) | worse
+            may = may.scatter(index, may.gather(index) | odd)
         may &= frame["messages"] != "[]"
     cleaned: dict[int, list[str]] = {}
 

@@ -22,7 +22,7 @@ from finetune_engine.data.snapshot_index import COMPARED_ROWS, Index
 from finetune_engine.data.snapshot_rows import FinalRows
 from finetune_engine.data.snapshot_spec import SnapshotSpec, read_spec
 from finetune_engine.data.splitting import SPLITS
-from finetune_engine.data.stats import Statistics, step_for
+from finetune_engine.data.stats import SplitLengths, Statistics, step_for
 from finetune_engine.errors import UserError
 from finetune_engine.ports import Run, Stopped
 
@@ -96,6 +96,7 @@ def _write(spec: SnapshotSpec, rows: FinalRows, splits: npt.NDArray[np.int8], ou
     names = pl.Series(SPLITS)
     digest = hashlib.sha256()
     statistics = Statistics(every=step_for(len(splits)))
+    lengths = SplitLengths()
     labels: dict[str, Counter[str]] = {name: Counter() for name in SPLITS}
     partial = out / "snapshot.partial"
     done = 0
@@ -107,7 +108,9 @@ def _write(spec: SnapshotSpec, rows: FinalRows, splits: npt.NDArray[np.int8], ou
             writer.write_table(as_arrow(frame.select(_SCHEMA.names), _SCHEMA), row_group_size=_GROUP_ROWS)
             words = (word_counts(normalised(frame[n])).alias(f"{n}_words") for n in ("prompt", "answer"))
             turns = pl.col("messages").str.count_matches('"role":', literal=True).cast(pl.Int32).alias("turns")
-            statistics.add(frame.with_columns(*words, turns))
+            frame = frame.with_columns(*words, turns)
+            statistics.add(frame)
+            lengths.add(frame, splits[done : done + frame.height].astype(np.uint8))
             for split, label, count in frame.drop_nulls("label").group_by("split", "label").len().iter_rows():
                 labels[split][label] += count
             done += frame.height
@@ -120,7 +123,7 @@ def _write(spec: SnapshotSpec, rows: FinalRows, splits: npt.NDArray[np.int8], ou
         "sha256": digest.hexdigest(),
         "counts": counts,
         "labels": {name: dict(sorted(c.items(), key=lambda item: (-item[1], item[0]))) for name, c in labels.items()},
-        "statistics": statistics.as_dict() | sizes,
+        "statistics": statistics.as_dict() | sizes | {"splits": lengths.as_dict(SPLITS)},
         "seed": spec.seed,
         "split": spec.split,
         "stratify_by": spec.stratify_by,

@@ -14,7 +14,7 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from finetune_engine.data.canonical import answer_of, content_hash, dump, prompt_of, setting_of
-from finetune_engine.data.pii import MAY_HOLD_PII, Policy, mask_messages
+from finetune_engine.data.pii import Policy, mask_messages, may_hold_pii
 from finetune_engine.data.snapshot_spec import SnapshotSpec
 from finetune_engine.data.stored_once import filled
 from finetune_engine.errors import UserError
@@ -46,10 +46,11 @@ class Personal:
     masked: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     kept: Counter[str] = field(default_factory=Counter)
+    rows: Counter[str] = field(default_factory=Counter)  # by what was done, whatever the kind
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """The entry of the manifest."""
-        return {name: dict(getattr(self, name).most_common()) for name in ("masked", "rejected", "kept")}
+        return {name: dict(getattr(self, name).most_common()) for name in ("masked", "rejected", "kept", "rows")}
 
 
 class FinalRows:
@@ -82,8 +83,8 @@ class FinalRows:
     def _mask(self, number: int, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the policy on personal data applied; what it changed is kept for the next time."""
         texts = ("messages", "prompt", "answer", "rejected")
-        may = frame.select(pl.any_horizontal(pl.col(n).str.contains(MAY_HOLD_PII).fill_null(False) for n in texts))
-        index = may.to_series().arg_true()
+        may = pl.DataFrame([may_hold_pii(frame[name]) for name in texts]).max_horizontal()
+        index = may.arg_true()
         changed: list[dict[str, Any]] = []
         left_out: list[int] = []
         for row in frame[index].iter_rows(named=True):
@@ -103,11 +104,13 @@ class FinalRows:
         if done.reject:
             left_out.append(row["row"])
             self.personal.rejected.update(done.reject)
+            self.personal.rows["rejected"] += 1
             return
         self.personal.kept.update(done.kept)
         kinds = [kind for kind, places in done.masked.items() if places]
         if kinds:
             self.personal.masked.update(kinds)
+            self.personal.rows["masked"] += 1
             changed.append(_masked_row(row, done.messages, done.rejected, self._spec.task_type))
 
     def _remembered(self, number: int, frame: pl.DataFrame) -> pl.DataFrame:

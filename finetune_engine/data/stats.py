@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -133,6 +134,38 @@ def _of_tokens(tokens: npt.NDArray[np.int32]) -> dict[str, Any]:
         "total_tokens": int(tokens.sum(dtype=np.int64)),
         "token_length_histogram": histogram(tokens),
     }
+
+
+@dataclass
+class SplitLengths:
+    """Lengths in words, apart for each split."""
+
+    _splits: list[npt.NDArray[np.uint8]] = field(default_factory=list)
+    _prompt_words: list[npt.NDArray[np.int32]] = field(default_factory=list)
+    _answer_words: list[npt.NDArray[np.int32]] = field(default_factory=list)
+
+    def add(self, frame: pl.DataFrame, splits: npt.NDArray[np.uint8]) -> None:
+        """Take in rows with ``prompt_words`` and ``answer_words``, and which split (by number) each is in."""
+        self._splits.append(splits)
+        self._prompt_words.append(frame["prompt_words"].to_numpy().astype(np.int32))
+        self._answer_words.append(frame["answer_words"].to_numpy().astype(np.int32))
+
+    def as_dict(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """``{split: {avg_prompt_length, avg_completion_length, prompt_length_histogram, completion_length_histogram}}``."""
+        if not self._splits:
+            return {}
+        splits = np.concatenate(self._splits)
+        prompts, answers = np.concatenate(self._prompt_words), np.concatenate(self._answer_words)
+        out: dict[str, dict[str, Any]] = {}
+        for number, name in enumerate(names):
+            inside = splits == number
+            out[name] = {
+                "avg_prompt_length": _mean(prompts[inside]),
+                "avg_completion_length": _mean(answers[inside]),
+                "prompt_length_histogram": histogram(prompts[inside]),
+                "completion_length_histogram": histogram(answers[inside]),
+            }
+        return out
 
 
 def _mean(values: npt.NDArray[np.int32]) -> float:

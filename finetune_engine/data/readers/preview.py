@@ -96,4 +96,6 @@ def _row(record: RawRecord, detected: Any) -> PreviewRow:
         return PreviewRow(record.row, record.line, record.original[:2000], [], problem=problem)
     draft = detected.convert(record.value)
     finding = draft.findings[0].placed(record.row, record.line, record.sheet).message if draft.findings else None
-    return PreviewRow(record.row, record.line, record.original[:2000], draft.messages, draft.label, finding, draft.rejected)
+    return PreviewRow(
+        record.row, record.line, record.original[:2000], draft.messages, draft.label, finding, draft.rejected
+    )

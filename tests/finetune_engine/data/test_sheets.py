@@ -9,11 +9,16 @@ import time
 import zipfile
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from finetune_engine.data.options import read_options
+from finetune_engine.data.prepare import prepare
 from finetune_engine.data.readers import open_records, sniff
 from finetune_engine.data.readers import zip_contents as guard
 from finetune_engine.errors import UserError
+from finetune_engine.events import ListSink
+from finetune_engine.ports import Run
 from tests.finetune_engine.data.made_files import (
     letters,
     sheet_of,
@@ -50,6 +55,13 @@ def test_a_finding_names_the_row_of_the_sheet(tmp_path):
     assert sentence == (
         "Row 2 (row 3 of the sheet “My sheet”) is 0.0 MB long; the most a row may have is 0.0 MB. Split it or remove it."
     )
+
+
+def test_a_check_on_the_text_names_the_row_of_the_sheet_too(tmp_path):
+    path = workbook(tmp_path / "a.xlsx", {"Letters": [*letters(), ["", "a"]]})
+    prepare(path, tmp_path / "out", read_options({}), Run(ListSink()))
+    said = pl.read_parquet(tmp_path / "out" / "findings.parquet").filter(code="empty_input")["message"].to_list()
+    assert said == ["Row 13 (row 14 of the sheet “Letters”) has no input. Write the input, or remove the row."]
 
 
 def test_the_first_sheet_with_a_header_and_rows_is_read_and_the_others_are_named(tmp_path):

@@ -184,7 +184,7 @@ def test_personal_data_is_masked_in_the_frozen_rows_and_counted(prepare_text, fr
     row = frame.row(30, named=True)
     assert row["prompt"] == "Please write to [EMAIL_1] about it, not to [EMAIL_1] by post"
     assert json.loads(row["messages"])[0]["content"] == row["prompt"]
-    assert manifest["personal"] == {"masked": {"email": 1}, "rejected": {}, "kept": {}}
+    assert manifest["personal"] == {"masked": {"email": 1}, "rejected": {}, "kept": {}, "rows": {"masked": 1}}
 
 
 def test_a_row_with_personal_data_can_be_left_out(prepare_text, freeze):
@@ -196,7 +196,7 @@ def test_a_row_with_personal_data_can_be_left_out(prepare_text, freeze):
 def test_personal_data_can_be_kept_on_purpose(prepare_text, freeze):
     manifest, frame = freeze(prepare_text("a.jsonl", jsonl([*rows(30), MAIL])), pii={"email": "keep"})
     assert frame["prompt"][30] == MAIL["text"]
-    assert manifest["personal"] == {"masked": {}, "rejected": {}, "kept": {"email": 1}}
+    assert manifest["personal"] == {"masked": {}, "rejected": {}, "kept": {"email": 1}, "rows": {}}
 
 
 def test_personal_data_that_a_person_wrote_in_an_edit_is_masked_too(prepare_text, freeze):
@@ -278,3 +278,17 @@ def test_pairs_are_frozen_with_both_answers(prepare_text, freeze):
     _, frame = freeze(prepare_text("a.jsonl", jsonl(pairs)))
     worse = dict(zip(frame["row"], frame["rejected"], strict=True))
     assert json.loads(worse[8])[-1]["content"] == "No idea 7."
+
+
+def test_lengths_are_told_for_each_split(prepare_text, freeze):
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl(rows(40))))
+    told = manifest["statistics"]["splits"]
+    counted = {name: sum(bar["count"] for bar in told[name]["prompt_length_histogram"]) for name in told}
+    assert counted == manifest["counts"]
+
+
+def test_a_row_with_two_kinds_of_personal_data_is_counted_once_among_rows(prepare_text, freeze):
+    both = {"text": "Write to jo@example.org or call +44 20 7946 0958 before noon please", "label": "question"}
+    manifest, _ = freeze(prepare_text("a.jsonl", jsonl([*rows(30), both])))
+    assert manifest["personal"]["masked"] == {"email": 1, "phone": 1}
+    assert manifest["personal"]["rows"] == {"masked": 1}
