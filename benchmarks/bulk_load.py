@@ -70,7 +70,7 @@ def _arms(rows: int) -> dict[str, float]:
             write_rows(path, rows)
             report = prepared(path, Path(folder))
             out = next(Path(folder).glob("*/report.json")).parent
-            dataset = _dataset()
+            dataset = made_dataset_row()
             taken: dict[str, list[float]] = {"bulk_create": [], "columns": []}
             for _ in range(4):
                 for name, arm in (("bulk_create", _bulk_create), ("columns", _columns)):
@@ -84,7 +84,8 @@ def _arms(rows: int) -> dict[str, float]:
         teardown_databases(old, verbosity=0)
 
 
-def _dataset() -> Any:
+def made_dataset_row() -> Any:
+    """A dataset of an account and a project made for it."""
     from django.core.files.base import ContentFile
 
     from accounts_app.models import User

@@ -108,7 +108,7 @@ def _scale(folder: Path, rows: int, times: int) -> dict[str, dict[str, Any]]:
     few, many = folder / "few.jsonl", folder / "many.jsonl"
     write_rows(few, rows)
     write_rows(many, rows * times)
-    small, large = _command(few, folder), _command(many, folder)
+    small, large = command_cost(few, folder), command_cost(many, folder)
     arms = {f"{rows:,} rows": small[0], f"{rows * times:,} rows": large[0]}
     memory = {f"{rows:,} rows (MB)": small[1], f"{rows * times:,} rows (MB)": large[1]}
     growth = f"<= {1.1 * times:g}"
@@ -118,8 +118,8 @@ def _scale(folder: Path, rows: int, times: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def _command(path: Path, folder: Path) -> tuple[float, float]:
-    """CPU-seconds and the greatest resident memory in MB of ``prepare`` on a file."""
+def command_cost(path: Path, folder: Path) -> tuple[float, float, Path]:
+    """CPU-seconds and the greatest resident memory in MB of ``prepare`` on a file, and where its results lie."""
     options = folder / "options.json"
     options.write_text(json.dumps(_OPTIONS))
     out = tempfile.mkdtemp(dir=folder)
@@ -134,7 +134,7 @@ def _command(path: Path, folder: Path) -> tuple[float, float]:
     command = [sys.executable, "-c", script, "prepare", str(path), "--out", out, "--options", str(options)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     _, seconds, megabytes = next(line for line in done.stderr.splitlines() if line.startswith("USED")).split()
-    return float(seconds), float(megabytes)
+    return float(seconds), float(megabytes), Path(out)
 
 
 def result(value: float, unit: str, goal: str, arms: dict[str, float]) -> dict[str, Any]:
