@@ -8,7 +8,6 @@ from ninja.files import UploadedFile
 
 from accounts_app.api import key_auth
 from accounts_app.choices import Act
-from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from datasets_app import operations, queries
 from datasets_app.api_schemas import (
@@ -125,7 +124,7 @@ def list_examples(
     """Rows in the order of the file. Several filters, or a search, may give a short page with a cursor: go on with it."""
     dataset = _ready(_actor(request), dataset_id)
     filters = RowFilters.checked(status=status, code=code, split=split, q=q, label=label)
-    if cursor and not (cursor.isdigit() and len(cursor) < 12):
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 12):
         raise UserError("bad_cursor", "This cursor does not belong to this list.", field="cursor")
     if limit < 1:
         raise UserError("bad_limit", "The limit must be at least 1.", field="limit")
@@ -182,5 +181,5 @@ def download_rejected(request: HttpRequest, dataset_id: str) -> HttpResponseBase
     """CSV; cells that a spreadsheet would take for a formula begin with an apostrophe."""
     actor = _actor(request)
     dataset = _ready(actor, dataset_id)
-    record(actor=actor, project=actor.project, act="dataset.download_rejected", subject=f"dataset {dataset.pk}")
+    operations.record_download(actor=actor, act="dataset.download_rejected", subject=f"dataset {dataset.pk}")
     return rejected_csv(request, dataset)

@@ -204,7 +204,8 @@ def list_groups(
     summary="Decide on a group",
 )
 def change_group(request: HttpRequest, dataset_id: str, kind: str, group_id: int, change: GroupChange) -> GroupOut:
-    """Accepts the rows to keep and rejects the others, all or none."""
+    """Accepts the rows to keep and rejects the others. Of a group of more than 200 rows, 200 change at a time: call it
+    again until ``is_open`` is false."""
     actor, dataset = _ready(request, dataset_id)
     group = group_at(dataset, kind, group_id)
     if change.action == "undo":

@@ -84,13 +84,20 @@ def _member(dataset: Dataset, email: str) -> User:
     return person
 
 
-def _filters(given: Filters, dataset: Dataset, person: User | None) -> RowFilters:
+def _narrowed(actor: Actor, given: Filters, dataset: Dataset, reviewer: str = "") -> RowFilters:
+    """The filters that were given. ``me`` is the ``reviewer`` (an address), else the person whom the key acts for."""
     values = {name: getattr(given, name) for name in ("status", "code", "label", "split", "q")}
     if given.assigned == "me":
-        values["assigned"] = person.pk if person else ""
+        values["assigned"] = _reviewing(actor, dataset, reviewer)[1].pk
     elif given.assigned:
         values["assigned"] = _member(dataset, given.assigned).pk
-    return RowFilters.checked(**values) if any(values.values()) else DEFAULT_FILTERS
+    return RowFilters.checked(**values)
+
+
+def _filters(actor: Actor, given: Filters, dataset: Dataset, reviewer: str = "") -> RowFilters:
+    """The same; rows that need review when nothing was given."""
+    found = _narrowed(actor, given, dataset, reviewer)
+    return found if found.any else DEFAULT_FILTERS
 
 
 def _row(dataset: Dataset, row: int) -> ExampleRow:
@@ -119,7 +126,7 @@ def _next(request: HttpRequest, dataset_id: str, wanted: NextIn) -> CardOut:
     taken = queue.take_next(
         actor=acting,
         dataset=dataset,
-        filters=_filters(wanted, dataset, person),
+        filters=_filters(actor, wanted, dataset, wanted.reviewer),
         after=wanted.after,
         came_round=wanted.came_round,
     )
@@ -279,7 +286,7 @@ def assign(request: HttpRequest, dataset_id: str, wanted: AssignIn) -> SharesOut
     """Answers how many rows each got by this call."""
     actor, dataset = _dataset(request, dataset_id)
     people = [_member(dataset, email) for email in dict.fromkeys(wanted.reviewers)]
-    filters = _filters(wanted, dataset, None)
+    filters = _filters(actor, wanted, dataset)
     shares = queue.assign_rows(actor=actor, dataset=dataset, filters=filters, people=people, count=wanted.count)
     return SharesOut(data=[ShareOut(reviewer=person.email, left=shares[person.pk]) for person in people])
 
@@ -305,9 +312,7 @@ def list_bulk(request: HttpRequest, dataset_id: str) -> BulkList:
 def bulk(request: HttpRequest, dataset_id: str, wanted: BulkIn) -> BulkOut:
     """Accepts or rejects every undecided row that fits. At least one filter is needed."""
     actor, dataset = _dataset(request, dataset_id)
-    if not any(getattr(wanted, name) for name in ("status", "code", "label", "split", "q", "assigned")):
-        raise UserError("missing_filter", "Say which rows: status, code, label, split, q or assigned.", field="status")
-    filters = _filters(wanted, dataset, None)
+    filters = _narrowed(actor, wanted, dataset)
     act = operations.decide_rows(
         actor=actor, dataset=dataset, filters=filters, action=wanted.action, seconds=BULK_SECONDS
     )

@@ -9,7 +9,6 @@ from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import path
 
 from accounts_app.choices import Act
-from accounts_app.operations import record
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import key_view
 from datasets_app import openai_uploads, operations, queries
@@ -56,7 +55,7 @@ def file(request: HttpRequest, actor: Actor, file_id: str) -> HttpResponseBase:
 def content(request: HttpRequest, actor: Actor, file_id: str) -> HttpResponseBase:
     """The bytes as they were uploaded."""
     upload = upload_of(actor, file_id)
-    record(actor=actor, project=actor.project, act="upload.download", subject=f"upload {upload.pk}")
+    operations.record_download(actor=actor, act="upload.download", subject=f"upload {upload.pk}")
     response = attachment(
         request, stored_parts(upload.storage_name), name=upload.name, content_type="application/octet-stream"
     )
@@ -96,7 +95,7 @@ def _listing(request: HttpRequest, actor: Actor) -> dict[str, Any]:
     order, limit = get("order", "desc"), get("limit", str(MOST_FILES))
     if order not in {"asc", "desc"}:
         raise UserError("invalid_value", "The order must be 'asc' or 'desc'.", field="order", status=400)
-    if not limit.isdigit() or not 1 <= int(limit) <= MOST_FILES:
+    if not (limit.isascii() and limit.isdigit() and len(limit) < 10 and 1 <= int(limit) <= MOST_FILES):
         raise UserError("invalid_value", f"The limit must be from 1 to {MOST_FILES}.", field="limit", status=400)
     rows = queries.uploads_of(actor.project).order_by("id" if order == "asc" else "-id")
     if purpose := get("purpose", ""):

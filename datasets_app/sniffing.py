@@ -97,12 +97,18 @@ def file_on_disk(upload: Upload) -> Iterator[Path]:
 
 
 def _ask_child(path: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "datasets_app.sniff_child", str(path), name, json.dumps(options)]
+    command = [sys.executable, "-m", "datasets_app.sniff_child", str(path), name]
     environment = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
     environment |= {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
     try:
         done = subprocess.run(
-            command, cwd=settings.BASE_DIR, env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=True
+            command,
+            cwd=settings.BASE_DIR,
+            env=environment,
+            input=json.dumps(options).encode(),
+            capture_output=True,
+            timeout=TIMEOUT_SECONDS,
+            check=True,
         )
         answer: dict[str, Any] = json.loads(done.stdout)
     except (subprocess.SubprocessError, ValueError):

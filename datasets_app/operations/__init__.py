@@ -3,6 +3,7 @@
 from datasets_app.operations.bulk_acts import decide_finding, decide_rows, undo_bulk
 from datasets_app.operations.decisions import decide_example, edit_example, undo_act, undo_decision
 from datasets_app.operations.deletion import delete_dataset, delete_upload
+from datasets_app.operations.downloads import record_download
 from datasets_app.operations.imports import create_dataset, create_sample_dataset
 from datasets_app.operations.pending import begin_upload, cancel_upload, complete_upload, store_part
 from datasets_app.operations.rechecks import NewSource, append_file, recheck_dataset, remove_file, restore_file
@@ -41,6 +42,7 @@ __all__ = [
     "fetch_upload",
     "keep_row",
     "recheck_dataset",
+    "record_download",
     "release_row",
     "remove_file",
     "restore_file",

@@ -34,7 +34,8 @@ def decide_rows(
     bulk: BulkAct | None = None,
 ) -> BulkAct:
     """Accept or reject (``accept``, ``reject``) every undecided row that fits the filters. Rows that somebody has on
-    screen are left to them, and rows without a question or an answer are never accepted.
+    screen are left to them, and rows without a question or an answer are never accepted. Raises UserError for filters
+    that narrow nothing.
 
     Stops after about ``seconds`` (None: not before the end); ``reached_row`` then says where: hand the act in again
     as ``bulk`` to go on. What is done is done, also when the process dies in between.
@@ -59,8 +60,6 @@ def decide_rows(
         if stop_at is not None and time.monotonic() >= stop_at:
             break
     bulk.refresh_from_db()
-    if cursor is None:
-        _record(actor, dataset, bulk, f"rows.{action}", bulk.rows)
     return bulk
 
 
@@ -82,9 +81,7 @@ def undo_bulk(*, actor: Actor, bulk: BulkAct, seconds: float | None = None) -> i
         back += moved
         if stop_at is not None and time.monotonic() >= stop_at:
             return back
-    with transaction.atomic():
-        if BulkAct.objects.filter(pk=bulk.pk, undone_at=None).update(undone_at=timezone.now()):
-            _record(actor, dataset, bulk, "rows.undo", back)
+    BulkAct.objects.filter(pk=bulk.pk, undone_at=None).update(undone_at=timezone.now())
     bulk.refresh_from_db()
     return back
 
@@ -97,6 +94,9 @@ def decide_finding(*, actor: Actor, dataset: Dataset, code: str, action: str, st
 
 
 def _begin(actor: Actor, dataset: Dataset, filters: RowFilters, action: str) -> BulkAct:
+    if not filters.any:  # a search for a blank must not mean all rows
+        sentence = _("Say which rows: choose a status, a finding, a label, a split or a text to search for.")
+        raise UserError("missing_filter", sentence, field="status")
     return BulkAct.objects.create(
         dataset=dataset, user=actor.user, action=Act(action), filters=filters.as_dict(), reached_row=0
     )
@@ -124,6 +124,7 @@ def _decide_batch(actor: Actor, dataset: Dataset, bulk: BulkAct, numbers: list[i
     old = Counter(example.status for example in found)
     move_counters(dataset, old, target)
     count_acts(dataset, actor.user, decided=len(found), settled=old[Status.NEEDS_REVIEW])
+    _record(actor, dataset, bulk, f"rows.{bulk.action}", len(found))
     return len(found)
 
 
@@ -161,15 +162,20 @@ def _undo_batch(actor: Actor, dataset: Dataset, bulk: BulkAct) -> int:
             settled += len(pks) if checked == Status.NEEDS_REVIEW else 0
         count_acts(dataset, bulk.user, decided=-len(found), settled=-settled)
         BulkAct.objects.filter(pk=bulk.pk).update(rows=F("rows") - len(found))
+        _record(actor, dataset, bulk, "rows.undo", len(found))
     return len(found)
 
 
 def _record(actor: Actor, dataset: Dataset, bulk: BulkAct, act: str, rows: int) -> None:
-    with transaction.atomic():
-        record(
-            actor=actor,
-            project=actor.project,
-            act=act,
-            subject=f"dataset {dataset.pk}",
-            data={"filters": {name: v for name, v in bulk.filters.items() if name != "q"}, "rows": rows},
-        )
+    """One entry for each batch, in its transaction: an act that breaks off is in the audit trail as far as it came."""
+    record(
+        actor=actor,
+        project=actor.project,
+        act=act,
+        subject=f"dataset {dataset.pk}",
+        data={
+            "bulk": bulk.pk,
+            "filters": {name: v for name, v in bulk.filters.items() if name != "q"},
+            "rows": rows,
+        },
+    )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts_app.permissions import Actor
 from datasets_app.choices import Decision, Status, TaskType
+from datasets_app.chunks import row_texts
 from datasets_app.models import Dataset, Example
 from datasets_app.operations.decisions import check_ready, decide_example, edit_example, undo_decision
 from datasets_app.queries.groups import spelling_variants
 from datasets_app.queries.rows import visible
+from datasets_app.row_messages import storable
 from finetune_engine.errors import UserError
 
 ROWS_AT_ONCE = 200  # of one group
@@ -70,20 +73,32 @@ def use_spelling(*, actor: Actor, dataset: Dataset, found: str, seconds: float =
 
 
 def undo_spelling(*, actor: Actor, dataset: Dataset, found: str, seconds: float = 5.0) -> tuple[int, bool]:
-    """Give the rows that ``use_spelling`` changed their own spelling back. Returns as it does."""
+    """Give the rows that ``use_spelling`` changed their own spelling back; a row in which somebody has changed more than
+    the label stays. Returns as it does."""
     usual = _usual(dataset, found)
-    stop_at, changed = time.monotonic() + seconds, 0
+    stop_at, changed, after = time.monotonic() + seconds, 0, 0
     while True:
-        rows = visible(dataset).filter(label=found, decision=Decision.EDIT, edited_label=usual)
+        rows = visible(dataset).filter(label=found, decision=Decision.EDIT, edited_label=usual, row__gt=after)
         batch = list(rows.order_by("row")[:SPELLING_BATCH])
+        texts = row_texts(dataset, batch)
         with transaction.atomic():
             for example in batch:
-                undo_decision(actor=actor, dataset=dataset, example=example)
-        changed += len(batch)
+                if _is_only_spelling(example, texts[example.row].messages):
+                    undo_decision(actor=actor, dataset=dataset, example=example)
+                    changed += 1
         if len(batch) < SPELLING_BATCH:
             return changed, True
+        after = batch[-1].row
         if time.monotonic() >= stop_at:
             return changed, False
+
+
+def _is_only_spelling(example: Example, original: list[dict[str, Any]]) -> bool:
+    """Whether the edit differs from the uploaded row in nothing but the answer."""
+    edited, before = example.edited_messages or [], storable(original)
+    return [(m.get("role"), m.get("content")) for m in edited[:-1]] == [
+        (m.get("role"), m.get("content")) for m in before[:-1]
+    ]
 
 
 def _usual(dataset: Dataset, found: str) -> str:

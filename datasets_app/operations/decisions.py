@@ -119,7 +119,7 @@ def undo_act(*, actor: Actor, dataset: Dataset, act: ReviewAct) -> Example:
         old, values = example.status, _values_before(act.before, example)
         Example.objects.filter(pk=example.pk).update(**values)
         move_counters(dataset, Counter({old: 1}), Status(values["status"]))
-        count_acts(dataset, act.user, decided=-1, settled=-_settled(act.before.get("status", ""), old))
+        count_acts(dataset, act.user, decided=-1, settled=_settled(old, values["status"]))
         _record(actor, dataset, example, "example.undo", old, values["status"])
     example.refresh_from_db()
     return example
@@ -223,9 +223,11 @@ def _check_unchanged_since(dataset: Dataset, example: Example, act: ReviewAct) -
 
 
 def _values_before(before: dict[str, Any], example: Example) -> dict[str, Any]:
-    """The row's columns as they were. A decision for many rows that was undone meanwhile does not come back."""
+    """The row's columns as they were; where nobody had decided, what the checks say by now (they may have run again). A
+    decision for many rows that was undone meanwhile does not come back."""
     bulk = before.get("bulk_act")
-    if bulk is not None and not BulkAct.objects.filter(pk=bulk, undone_at=None).exists():
+    is_undone = bulk is not None and not BulkAct.objects.filter(pk=bulk, undone_at=None).exists()
+    if is_undone or not before.get("decision"):
         before = {"status": example.checked_status, "assigned_to": before.get("assigned_to")}
         bulk = None
     at, person, assigned = before.get("decided_at"), before.get("decided_by"), before.get("assigned_to")

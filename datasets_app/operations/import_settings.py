@@ -123,6 +123,12 @@ def import_settings(project: Project, settings: dict[str, Any]) -> dict[str, Any
     return {**settings, **cleaning}
 
 
+def audited(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings as the audit trail keeps them: it is never shortened, and a rule may hold a name or an address, so
+    of rules it has the number."""
+    return options | {key: len(options[key]) for key in ("replacements", "boilerplate") if options.get(key)}
+
+
 def engine_options(options: dict[str, Any]) -> dict[str, Any]:
     """The kept settings as the engine takes them. Raises UserError when the tokenizer is gone."""
     given = dict(options)

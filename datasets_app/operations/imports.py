@@ -14,6 +14,7 @@ from datasets_app import queries
 from datasets_app.choices import Purpose, TaskType
 from datasets_app.models import Dataset, Source, Upload
 from datasets_app.operations.import_settings import (
+    audited,
     check_reading,
     check_settings,
     import_settings,
@@ -83,7 +84,7 @@ def create_dataset(
             project=actor.project,
             act="dataset.create",
             subject=f"dataset {dataset.pk}",
-            data={"upload": upload.pk, **reading, **options},
+            data={"upload": upload.pk, **reading, **audited(options)},
         )
     return dataset
 

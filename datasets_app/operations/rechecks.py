@@ -20,6 +20,7 @@ from datasets_app import queries
 from datasets_app.choices import DatasetState, TaskType
 from datasets_app.models import Dataset, Source, Upload
 from datasets_app.operations.import_settings import (
+    audited,
     check_reading,
     check_settings,
     import_settings,
@@ -209,5 +210,5 @@ def _record(
         project=actor.project,
         act=f"dataset.{act}",
         subject=f"dataset {dataset.pk}",
-        data={"uploads": changed, **options},
+        data={"uploads": changed, **audited(options)},
     )

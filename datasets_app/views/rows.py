@@ -15,18 +15,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts_app.choices import Act
-from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from datasets_app import operations, queries
-from datasets_app.choices import SPLITS, DatasetState, Status, TaskType, code_title
+from datasets_app.choices import SPLITS, TaskType, code_title
 from datasets_app.exports.cells import guarded
 from datasets_app.models import BulkAct, Dataset, Example
 from datasets_app.queries import edits
 from datasets_app.queries.review import recent_bulk_acts
 from datasets_app.queries.rows import WIDE_WINDOW, ExampleRow, RowFilters, full_rows, visible
 from datasets_app.streaming import attachment
-from datasets_app.views.detail import dataset_of
+from datasets_app.views.ready import ready_dataset, row_number
 from finetune_engine.errors import UserError
 from web_kit.htmx import is_htmx
 
@@ -44,25 +43,14 @@ def filter_query(filters: RowFilters) -> str:
     return urlencode({name: value for name, value in vars(filters).items() if value})
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 12 else 0
-
-
-def _ready(actor: Actor, dataset_id: str) -> Dataset:
-    dataset = dataset_of(actor, dataset_id)
-    if dataset.state != DatasetState.READY:
-        raise UserError("dataset_not_ready", _("The rows can be looked at once the check is done."), status=409)
-    return dataset
-
-
 @project_page({"GET": Act.VIEW})
 def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
     """The rows, filtered."""
-    dataset = _ready(actor, dataset_id)
+    dataset = ready_dataset(actor, dataset_id)
     filters = filters_of(request)
     goes_on = is_htmx(request) and bool(request.GET.get("after"))
     window = WIDE_WINDOW if goes_on else None
-    rows = queries.example_rows(dataset, _number(request.GET.get("after")), filters, window=window)
+    rows = queries.example_rows(dataset, row_number(request.GET.get("after")), filters, window=window)
     card = queries.dataset_card(dataset)
     context = {
         "actor": actor,
@@ -71,7 +59,7 @@ def examples(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpRespons
         "rows": rows,
         "filters": filters,
         "filter_query": filter_query(filters),
-        "after": _number(request.GET.get("after")),
+        "after": row_number(request.GET.get("after")),
         "code_title": code_title(filters.code) if filters.code else "",
         "may_review": actor.may(Act.REVIEW),
         "labels": sorted(dataset.labels)[:200],
@@ -103,7 +91,7 @@ def _row(dataset: Dataset, number: int) -> ExampleRow:
 @project_page({"GET": Act.VIEW, "POST": Act.REVIEW})
 def example(request: HttpRequest, actor: Actor, dataset_id: str, row: int) -> HttpResponse:
     """One row; POST decides on it (``action`` accept, reject, edit, undo)."""
-    dataset = _ready(actor, dataset_id)
+    dataset = ready_dataset(actor, dataset_id)
     shown = _row(dataset, row)
     if request.method == "POST":
         try:
@@ -163,16 +151,15 @@ def _example_page(
 @project_page({"POST": Act.REVIEW})
 def findings(request: HttpRequest, actor: Actor, dataset_id: str, code: str) -> HttpResponse:
     """Accept or reject all undecided rows with one finding."""
-    dataset = _ready(actor, dataset_id)
-    status = request.POST.get("status", "")
-    filters = RowFilters.checked(code=code, status=status if status in Status.values else "")
+    dataset = ready_dataset(actor, dataset_id)
+    filters = RowFilters.checked(code=code, status=request.POST.get("status", ""))
     return _decide_many(request, actor, dataset, filters)
 
 
 @project_page({"POST": Act.REVIEW})
 def bulk(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
     """Accept or reject (``action``) all undecided rows of the filters, which come as fields."""
-    dataset = _ready(actor, dataset_id)
+    dataset = ready_dataset(actor, dataset_id)
     filters = RowFilters.checked(**{name: request.POST.get(name, "") for name in FILTERS})
     return _decide_many(request, actor, dataset, filters)
 
@@ -180,7 +167,7 @@ def bulk(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponse:
 @project_page({"POST": Act.REVIEW})
 def bulk_act(request: HttpRequest, actor: Actor, dataset_id: str, bulk_id: int) -> HttpResponse:
     """Go on with an act on many rows (``action=continue``), or take it back (``undo``)."""
-    dataset = _ready(actor, dataset_id)
+    dataset = ready_dataset(actor, dataset_id)
     act = BulkAct.objects.filter(dataset=dataset, pk=bulk_id).first()
     if act is None:
         raise UserError("no_such_act", _("There is no such act on many rows."), status=404)
@@ -226,8 +213,8 @@ def _to_rows(actor: Actor, dataset: Dataset, filters: RowFilters, going: str = "
 @project_page({"GET": Act.VIEW})
 def rejected(request: HttpRequest, actor: Actor, dataset_id: str) -> HttpResponseBase:
     """The rejected rows with their reasons, as CSV."""
-    dataset = _ready(actor, dataset_id)
-    record(actor=actor, project=actor.project, act="dataset.download_rejected", subject=f"dataset {dataset.pk}")
+    dataset = ready_dataset(actor, dataset_id)
+    operations.record_download(actor=actor, act="dataset.download_rejected", subject=f"dataset {dataset.pk}")
     return rejected_csv(request, dataset)
 
 

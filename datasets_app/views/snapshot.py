@@ -7,10 +7,9 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts_app.choices import Act
-from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
-from datasets_app import queries
+from datasets_app import operations, queries
 from datasets_app.choices import SPLITS, SnapshotState
 from datasets_app.exports import export_file, exports_of
 from datasets_app.models import Snapshot
@@ -90,9 +89,8 @@ def download_response(
 ) -> HttpResponseBase:
     """The file as an attachment, with an audit entry. Raises UserError before the first byte."""
     file = export_file(snapshot, format, split)
-    record(
+    operations.record_download(
         actor=actor,
-        project=actor.project,
         act="snapshot.download",
         subject=f"snapshot {snapshot.pk}",
         data={"split": split, "format": format or "jsonl"},

@@ -121,7 +121,7 @@ def earlier_one(actor: Actor, snapshot: Snapshot, number: str) -> Snapshot:
     """The snapshot of the same dataset to compare with. Raises UserError when there is none, Http404 when it does not
     exist."""
     if number:
-        if not (number.isdigit() and len(number) < 10):
+        if not (number.isascii() and number.isdigit() and len(number) < 10):
             raise UserError("bad_number", _("“from” is the number of an earlier snapshot of this data."), field="from")
         return snapshot_of(actor, snapshot.dataset_id, int(number))
     before = queries.previous_snapshot(snapshot)

@@ -25,6 +25,7 @@ from finetune_engine.data.detection import Detected
 from finetune_engine.data.naming import RowNames
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.records import Draft, Finding, RawRecord
+from finetune_engine.data.stored_once import replaced
 
 __all__ = [
     "WORDS", "Batch", "answer_of", "batches", "content_hash", "dump", "normalise", "normalised", "prompt_of", "setting_of",
@@ -124,20 +125,42 @@ def subject_of(prompt: str, instruction: str, answer: str) -> str:
 
 
 def measure(batch: Batch) -> None:
-    """Add the columns that only checks and comparisons need: normalised texts, words, and the content hash."""
+    """Add the columns that only checks and comparisons need: normalised texts, words, and the content hash.
+
+    Rows with an ``original_form`` were measured when they were read.
+    """
     frame = batch.frame
-    norms = {name: normalised(frame[name]) for name in ("prompt", "answer")}
-    norms["setting"] = normalised(frame["setting"]) if (frame["setting"] != "").any() else frame["setting"]
+    if "original_form" not in frame.columns:
+        frame = frame.with_columns(_measured(frame))
+    else:
+        index = frame["original_form"].is_null().arg_true()
+        if not index.is_empty():
+            rest = _measured(frame.select(pl.col("prompt", "answer").gather(index)))
+            frame = frame.with_columns(replaced(frame[part.name], index.to_numpy(), part) for part in rest)
+    setting = frame["setting"]
+    setting = normalised(setting) if (setting != "").any() else setting
     if (frame["instruction"] != "").any():
-        norms["subject"] = normalised(frame["subject"])
+        subject = normalised(frame["subject"])
     else:  # the usual case: the subject is the whole input, whose normal form is known
-        whole = pl.when(pl.col("prompt") == "").then(norms["answer"]).otherwise(norms["prompt"])
-        norms["subject"] = frame.select(whole.alias("subject")).to_series()
+        whole = pl.when(pl.col("prompt") == "").then("answer_norm").otherwise("prompt_norm")
+        subject = frame.select(whole.alias("subject")).to_series()
     batch.frame = frame.with_columns(
-        *(column.alias(f"{name}_norm") for name, column in norms.items()),
-        *(word_counts(norms[name]).alias(f"{name}_words") for name in ("prompt", "answer")),
-        content_hashes(norms["setting"], norms["prompt"], norms["answer"]).alias("content_hash"),
+        setting.alias("setting_norm"),
+        subject.alias("subject_norm"),
+        content_hashes(setting, frame["prompt_norm"], frame["answer_norm"]).alias("content_hash"),
     )
+
+
+def _measured(frame: pl.DataFrame) -> list[pl.Series]:
+    # Both columns as one: for a few texts, making ready takes longer than the work.
+    norms = normalised(pl.concat([frame["prompt"], frame["answer"].rename("prompt")]))
+    words = word_counts(norms).cast(pl.Int32)
+    parts = (("prompt", 0), ("answer", frame.height))
+    return [
+        column.slice(begin, frame.height).alias(f"{name}_{what}")
+        for what, column in (("norm", norms), ("words", words))
+        for name, begin in parts
+    ]
 
 
 def place_in_set(batch: Batch, source: int, names: RowNames) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune_engine.errors import UserError
 from finetune_engine.ports import Run
+
+# Names that mallopt(3) gives to: hand memory back from this size on, and take blocks of this size apart from the rest.
+_TRIM_ABOVE, _MAP_ABOVE = -1, -3
 
 if TYPE_CHECKING:
     _SubParsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -19,7 +24,7 @@ if TYPE_CHECKING:
 def add_arguments(subparsers: _SubParsers) -> None:
     """Add both commands to a parser of ``python -m finetune_engine``."""
     prepare = subparsers.add_parser("prepare", help="check files of examples and write them in canonical form")
-    kinds = "JSON lines, JSON, CSV, TSV, Excel or Parquet; each also gzipped"
+    kinds = "JSON lines, JSON, CSV, TSV, Excel (.xlsx) or Parquet (.parquet); each also gzipped"
     prepare.add_argument("files", metavar="file", type=Path, nargs="+", help=kinds)
     prepare.add_argument("--out", type=Path, required=True, help="folder for the results")
     prepare.add_argument("--options", type=Path, help="JSON file with the choices for this import")
@@ -55,6 +60,10 @@ def spare_the_machine() -> None:
     gives, and memory that the next batch needs is not handed back in between."""
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:10000,muzzy_decay_ms:10000")
+    with suppress(OSError, AttributeError):  # only the C library of most Linux systems has this setting
+        keep = ctypes.CDLL(None).mallopt
+        keep(_TRIM_ABOVE, 1 << 26)
+        keep(_MAP_ABOVE, 1 << 25)
 
 
 def snapshot_command(args: argparse.Namespace, run: Run) -> None:

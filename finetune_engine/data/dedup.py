@@ -211,16 +211,33 @@ def same_numbers(first: str, second: str) -> bool:
     return sorted(_NUMBER.findall(first)) == sorted(_NUMBER.findall(second))
 
 
+class Texts:
+    """Normalised answers to be compared with one another, by index: each is cut up once."""
+
+    def __init__(self, texts: dict[int, str]) -> None:
+        self.texts = texts
+        self._places = {index: place for place, index in enumerate(texts)}
+        self._sets = shingle(list(texts.values()))
+
+    def alike(self, first: int, second: int) -> bool:
+        """Whether two of them say nearly the same (Jaccard of at least 0.7, the same figures)."""
+        one, other = self.texts[first], self.texts[second]
+        if one == other:
+            return True
+        if not one or not other:
+            return False
+        a, b = self._places[first], self._places[second]
+        if self._sets.by_characters[a] != self._sets.by_characters[b]:
+            return False
+        pieces, others = self._sets.of(a), self._sets.of(b)
+        if min(len(pieces), len(others)) < THRESHOLD * max(len(pieces), len(others)):
+            return False
+        return jaccard(pieces, others) >= THRESHOLD and same_numbers(one, other)
+
+
 def alike(first: str, second: str) -> bool:
-    """Whether two normalised answers say nearly the same (Jaccard of at least 0.7)."""
-    if first == second:
-        return True
-    if not first or not second:
-        return False
-    sets = shingle([first, second])
-    if sets.by_characters[0] != sets.by_characters[1]:
-        return False
-    return jaccard(sets.of(0), sets.of(1)) >= THRESHOLD and same_numbers(first, second)
+    """``Texts.alike`` for two normalised answers."""
+    return Texts({0: first, 1: second}).alike(0, 1)
 
 
 def hash64(texts: pl.Series) -> U64:

@@ -170,21 +170,13 @@ def _choose_columns_of_lists(columns: tuple[str, ...], rows: Sequence[dict[str, 
 
 @dataclass
 class AnswerTally:
-    """Counts answers while rows stream by, to tell a classification task. Bounded memory."""
+    """Counts of answers, to tell a classification task (``tally.WholeSet`` fills them in while rows stream by)."""
 
     limit: int = 5000
 
     def __post_init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.rows = self.words = self.short = self.multi_turn = 0
-
-    def add(self, answers: Sequence[str], words: Sequence[int]) -> None:
-        """Take in a batch of answers with their word counts."""
-        self.rows += len(answers)
-        self.words += sum(words)
-        self.short += sum(1 for count in words if count <= 6)
-        if len(self.counts) <= self.limit:
-            self.counts.update(answer for answer in answers if len(answer) <= 100)
 
     @property
     def mostly_short(self) -> bool:
@@ -200,10 +192,10 @@ class AnswerTally:
 def task_type_of(detected: Detected, tally: AnswerTally) -> str:
     """``classification``, ``preference``, ``chat`` or ``completion``."""
     name = detected.format.name
+    if name in ("preference", "openai_preference", "kto"):  # also where the answers are a word or two
+        return "preference"
     if name == "text_label" and tally.mostly_short and len(tally.counts) <= max(MAX_LABELS, tally.rows // 2):
         return "classification"
     if name not in ("text", "text_label") and not tally.multi_turn and tally.looks_like_labels():
         return "classification"
-    if name in ("preference", "openai_preference", "kto"):
-        return "preference"
     return "chat" if name in ("messages", "sharegpt") else "completion"

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from finetune_engine.data.formats.turns import KNOWN_FIELDS
 from finetune_engine.data.records import Message
 
 # What a model reads or writes as plain text. Names and ids are references, not text.
@@ -31,18 +32,28 @@ def written_texts(messages: Sequence[Message], name: str = "messages") -> Iterat
 
 
 def argument_texts(messages: Sequence[Message], name: str = "messages") -> Iterator[tuple[str, str, str]]:
-    """``(path, text, key)`` of every value inside tool arguments; ``key`` is what it stands under, "" for nothing."""
+    """``(path, text, key)`` of every value inside tool arguments and fields that nobody reads but that stay in the row;
+    ``key`` is what it stands under, "" for nothing."""
     for index, message in enumerate(messages):
         calls = message.get("tool_calls")
         functions = (
             [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
         )
         path = f"{name}[{index}].tool_calls"
+        seen: list[tuple[str, str]]
         for function in [*functions, message.get("function_call")]:
             if isinstance(function, dict):
-                seen: list[tuple[str, str]] = []
+                seen = []
                 _function(function, _noting(seen))
                 yield from ((path, text, key) for text, key in seen)
+        for unread in _unread(message):
+            seen = []
+            change_values(message[unread], unread, _noting(seen))
+            yield from ((f"{name}[{index}].{unread}", text, key) for text, key in seen)
+
+
+def _unread(message: Message) -> list[str]:
+    return [key for key in message if key not in KNOWN_FIELDS]
 
 
 def _noting(seen: list[tuple[str, str]]) -> Change:
@@ -64,7 +75,8 @@ def change_written(messages: Sequence[Message], change: Callable[[str], str]) ->
 
 
 def change_all(messages: Sequence[Message], change: Change) -> list[Message]:
-    """Like ``change_written``, and the values inside tool arguments too (with the name each stands under).
+    """Like ``change_written``, and the values inside tool arguments and unknown fields too (with the name each stands
+    under).
 
     Arguments that are a string of JSON stay one; those that are not JSON are changed as a text. A number is handed
     over as its digits, and becomes a text only when it was changed.
@@ -101,6 +113,8 @@ def _with_arguments(message: Message, change: Change) -> Message:
         ]
     if isinstance(function := message.get("function_call"), dict):
         message["function_call"] = _function(function, change)
+    for unread in _unread(message):
+        message[unread] = change_values(message[unread], unread, change)
     return message
 
 
@@ -110,7 +124,7 @@ def _function(function: Mapping[str, Any], change: Change) -> dict[str, Any]:
         return {**function, "arguments": _json_text(arguments, change)}
     if arguments is None:
         return dict(function)
-    return {**function, "arguments": _values(arguments, "", change)}
+    return {**function, "arguments": change_values(arguments, "", change)}
 
 
 def _json_text(arguments: str, change: Change) -> str:
@@ -118,11 +132,13 @@ def _json_text(arguments: str, change: Change) -> str:
         value = json.loads(arguments)
     except (ValueError, RecursionError):
         return change(arguments, "")
-    changed = _values(value, "", change)
+    changed = change_values(value, "", change)
     return arguments if changed == value else json.dumps(changed, ensure_ascii=False)
 
 
-def _values(value: Any, name: str, change: Change) -> Any:
+def change_values(value: Any, name: str, change: Change) -> Any:
+    """A new JSON value in which every text went through ``change``, and every whole number as its digits; ``name`` is
+    what the value stands under."""
     if isinstance(value, str):
         return change(value, name)
     if isinstance(value, bool):
@@ -131,7 +147,7 @@ def _values(value: Any, name: str, change: Change) -> Any:
         text = str(value)
         return value if (changed := change(text, name)) == text else changed
     if isinstance(value, list):
-        return [_values(item, name, change) for item in value]
+        return [change_values(item, name, change) for item in value]
     if isinstance(value, dict):
-        return {key: _values(item, str(key), change) for key, item in value.items()}
+        return {key: change_values(item, str(key), change) for key, item in value.items()}
     return value

@@ -90,6 +90,7 @@ def read_options(raw: AnyMapping[str, Any] | None) -> PrepareOptions:
     if task_type != "auto" and task_type not in TASK_TYPES:
         raise _bad("task_type", f"“{task_type}” is not a task type. Choose one of {', '.join(TASK_TYPES)}.")
     raw["task_type"] = task_type
+    raw["name"] = _name(raw.get("name"), "name")
     raw["format"] = raw.get("format") or "auto"
     raw["mapping"] = read_mapping(raw.get("mapping"))
     raw["sources"] = _read_sources(raw.get("sources"))
@@ -132,13 +133,15 @@ def _read_sources(raw: Any) -> tuple[SourceOptions, ...]:
     for item in raw:
         if unknown := set(item) - {"name", "format", "mapping"}:
             raise _bad("sources", f"A file has no choice called {min(unknown)}. There are name, format and mapping.")
-        name = item.get("name")
-        out.append(
-            SourceOptions(
-                None if name is None else str(name), item.get("format") or "auto", read_mapping(item.get("mapping"))
-            )
-        )
+        name = _name(item.get("name"), "sources")
+        out.append(SourceOptions(name, item.get("format") or "auto", read_mapping(item.get("mapping"))))
     return tuple(out)
+
+
+def _name(value: Any, key: str) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise _bad(key, f"The name of a file must be a text, not {value!r}.")
+    return value
 
 
 def _read_over_length(raw: dict[str, Any]) -> str:
@@ -178,8 +181,12 @@ def read_mapping(raw: Any) -> Mapping | None:
     """A column mapping from JSON; None for none. UserError ``bad_mapping``."""
     if raw is None:
         return None
-    if not isinstance(raw, dict) or not raw.get("completion", raw.get("label")):
+    if not isinstance(raw, dict) or not (raw.get("completion") or raw.get("label")):
         raise _no_columns()
+    for part, single in (("prompt", str), ("metadata", None), ("lists", None)):
+        if not isinstance(raw.get(part), list | tuple | single | None):
+            sentence = f"In a mapping, “{part}” must be a list of names, not {raw[part]!r}."
+            raise UserError("bad_mapping", sentence, field="mapping")
     prompt = raw.get("prompt") or ()
     columns = (prompt,) if isinstance(prompt, str) else tuple(map(str, prompt))
     more: dict[str, Any] = {}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -21,6 +22,7 @@ from finetune_engine.data.canonical import dump, setting_of
 from finetune_engine.data.detection import Detected
 from finetune_engine.data.formats.row_format import split_name
 from finetune_engine.data.options import PrepareOptions
+from finetune_engine.data.plain_rows import PlainRows, form_of
 from finetune_engine.data.readers.lines import Oversized, parse_line, split_lines, too_large
 from finetune_engine.data.readers.source import RecordSource
 from finetune_engine.data.records import Mapping, RawRecord
@@ -34,9 +36,9 @@ _EMPTY: dict[str, Any] = {}
 
 
 class Lines(NamedTuple):
-    """Some lines that are not blank: the number of the first row, and for each its line number and its bytes."""
+    """Some lines that are not blank: for each the number of its row, its line number and its bytes."""
 
-    first_row: int
+    rows: Sequence[int]
     numbers: list[int]
     lines: list[bytes | Oversized]
 
@@ -72,13 +74,52 @@ def _groups(lines: Iterable[tuple[int, bytes | Oversized]], most: int | None) ->
         numbers.append(number)
         held.append(line)
         if len(held) >= _sizes.BATCH_ROWS or size >= _sizes.BATCH_BYTES:
-            yield Lines(row - len(held) + 1, numbers, held)
+            yield Lines(range(row - len(held) + 1, row + 1), numbers, held)
             numbers, held, size = [], [], 0
     if held:
-        yield Lines(row - len(held) + 1, numbers, held)
+        yield Lines(range(row - len(held) + 1, row + 1), numbers, held)
 
 
 def _batch(group: Lines, detected: Detected, max_bytes: int) -> Batch:
+    plain = _plain(group, detected)
+    if plain is None:
+        return _parsed(group, detected, max_bytes)
+    frame, others = plain
+    if not others:
+        return Batch(frame)
+    rest = Lines(*([column[place] for place in others] for column in group))
+    parsed = _parsed(rest, detected, max_bytes)
+    return Batch(pl.concat([frame, parsed.frame], how="diagonal").sort("row"), parsed.findings)
+
+
+def _plain(group: Lines, detected: Detected) -> tuple[pl.DataFrame, list[int]] | None:
+    """The rows whose lines are alike byte by byte but for their two texts, and the places of the others."""
+    name, mapping = detected.format.name, detected.mapping
+    if name not in _MAPPED or mapping is None or len(mapping.prompt) != 1 or not _is_simple(mapping, _MAPPED[name]):
+        return None
+    kept = mapping.metadata or ()
+    form = form_of(group.lines, mapping.prompt[0], mapping.completion)
+    if form is None or mapping.prompt[0] in kept or mapping.completion in kept:
+        return None
+    # A line that was too large to be held is an empty one here, which fits no form.
+    plain = PlainRows([line if type(line) is bytes else b"" for line in group.lines], form)
+    places = np.flatnonzero(plain.fits)
+    known = plain.frame()
+    columns: dict[str, Any] = dict.fromkeys(SCHEMA)
+    columns |= {
+        "row": pl.Series(np.array(group.rows)[places]),
+        "line": pl.Series(np.array(group.numbers)[places]),
+        "messages": pl.repeat(None, len(places), dtype=pl.String, eager=True),
+        "prompt": known["prompt"],
+        "answer": known["answer"],
+        "label": known["answer"] if _MAPPED[name] else None,
+        "original": pl.repeat(None, len(places), dtype=pl.String, eager=True),
+    }
+    frame = _filled(columns, columns["original"]).hstack(known.drop("prompt", "answer").get_columns())
+    return frame, np.flatnonzero(~plain.fits).tolist()
+
+
+def _parsed(group: Lines, detected: Detected, max_bytes: int) -> Batch:
     values = _values(group.lines)
     table = _shape(values, detected)
     if table is None:
@@ -88,6 +129,12 @@ def _batch(group: Lines, detected: Detected, max_bytes: int) -> Batch:
         return Batch(frame)
     rest = from_records(_records(group, careful, max_bytes), detected)
     return Batch(pl.concat([frame, rest.frame]).sort("row"), rest.findings)
+
+
+def _is_simple(mapping: Mapping, is_label: bool) -> bool:
+    """Whether input and answer are all that the mapping reads, as they are."""
+    others = (mapping.system, mapping.group, mapping.split, None if is_label else mapping.label)
+    return not any(others) and mapping.prompt_template is None
 
 
 def _values(lines: Sequence[bytes | Oversized]) -> list[dict[str, Any]]:
@@ -110,7 +157,7 @@ def _value(line: bytes | Oversized) -> Any:
 
 def _records(group: Lines, places: Iterable[int], max_bytes: int) -> Iterator[RawRecord]:
     for place in places:
-        row, number, line = group.first_row + place, group.numbers[place], group.lines[place]
+        row, number, line = group.rows[place], group.numbers[place], group.lines[place]
         if isinstance(line, Oversized):
             yield RawRecord(row, number, None, "", [too_large(line.size, max_bytes)])
         else:
@@ -126,7 +173,7 @@ def _frame(group: Lines, table: _Table) -> tuple[pl.DataFrame, list[int]]:
     numbers = group.numbers if whole else [group.numbers[place] for place in places]
     columns = {name: table.columns.get(name) for name in SCHEMA}
     columns |= {
-        "row": [group.first_row + place for place in places],
+        "row": [group.rows[place] for place in places],
         "line": numbers,
         "original": original,
     }
@@ -215,8 +262,7 @@ def _mapped(
 ) -> _Table | None:
     """Rows of plain columns, read as ``convert_mapped`` does."""
     texts = [*mapping.prompt, mapping.completion]
-    others = [mapping.system, mapping.group, mapping.split, None if is_label else mapping.label]
-    if any(others) or mapping.prompt_template is not None or not set(texts) <= set(names) or "tools" in names:
+    if not _is_simple(mapping, is_label) or not set(texts) <= set(names) or "tools" in names:
         return None
     if is_alpaca and "history" in names:
         return None

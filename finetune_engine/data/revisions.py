@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
@@ -19,6 +20,7 @@ from finetune_engine.data.cleaning_steps import may_change
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.records import Finding, Message
 from finetune_engine.data.sparse_lists import sparse_lists
+from finetune_engine.data.stored_once import fill_row, messages_of, replaced
 from finetune_engine.data.text_bytes import unusual
 from finetune_engine.data.tokens import TOKENS_PER_MESSAGE, TokenCounter
 
@@ -51,13 +53,28 @@ def may_need(column: pl.Series, plan: CleaningPlan) -> pl.Series:
     return may if index.is_empty() else may.scatter(index, needs_cleaning(column.gather(index), plan))
 
 
+def _may_need(frame: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
+    """``may_need`` for input or answer. Rows with an ``original_form`` are known to be plain but for blanks at the ends."""
+    texts = [frame["prompt"], frame["answer"]]
+    if "original_form" not in frame.columns or not _FOR_UNUSUAL.issuperset(plan.steps):
+        return may_need(texts[0], plan) | may_need(texts[1], plan)
+    ends = [pl.col(name).str.starts_with(" ") | pl.col(name).str.ends_with(" ") for name in ("prompt", "answer")]
+    index = frame.select(pl.col("original_form").is_null() | ends[0] | ends[1]).to_series().arg_true()
+    may = pl.repeat(False, frame.height, eager=True)
+    if index.is_empty():
+        return may
+    # Both columns at once: for a few texts, making the patterns ready takes longer than asking them.
+    found = may_need(pl.concat([text.gather(index).rename("text") for text in texts]), plan)
+    return may.scatter(index, found.head(len(index)) | found.tail(len(index)))
+
+
 def _clean(batch: Batch, plan: CleaningPlan) -> None:
     frame = batch.frame
     # Rows with more than one plain question are cleaned as messages: the table holds their other texts only as JSON.
     may = pl.repeat(False, frame.height, eager=True)
     if plan.steps:
         whole = (frame["setting"] != "") | frame["rejected"].is_not_null()
-        may = may_need(frame["prompt"], plan) | may_need(frame["answer"], plan)
+        may = _may_need(frame, plan)
         if whole.any():
             index = whole.arg_true()
             shown = frame["setting"].gather(index)
@@ -68,7 +85,7 @@ def _clean(batch: Batch, plan: CleaningPlan) -> None:
             worse = may_change(frame["rejected"].gather(index), plan.steps, in_json=True)
             odd = needs_cleaning(other, plan) | other.str.contains("\\", literal=True) | worse
             may = may.scatter(index, may.gather(index) | odd)
-        may &= frame["messages"] != "[]"
+        may &= frame["messages"].ne_missing("[]")
     cleaned: dict[int, list[str]] = {}
 
     def change(row: Row) -> Row | None:
@@ -122,14 +139,19 @@ def _change_rows(batch: Batch, mask: pl.Series, change: Callable[[Row], Row | No
     places: list[int] = []
     rows: list[Row] = []
     for place, row in zip(index.to_list(), frame[index].iter_rows(named=True), strict=True):
-        changed = change(row)
+        changed = change(fill_row(row))
         if changed is not None:
             places.append(place)
             rows.append(changed)
     if rows:
-        names = ("messages", "prompt", "answer", "label", "setting", "instruction", "subject", "rejected")
-        new = pl.DataFrame([{name: row[name] for name in names} for row in rows], schema={n: SCHEMA[n] for n in names})
-        batch.frame = frame.with_columns(frame[name].clone().scatter(places, new[name]) for name in names)
+        names = ["messages", "prompt", "answer", "label", "setting", "instruction", "subject", "rejected"]
+        kinds = {name: SCHEMA[name] for name in names}
+        if "original_form" in frame.columns:  # what was known of these rows when they were read holds no more
+            names += ["original", "original_form", "suspect"]
+            kinds |= {"original": pl.String, "original_form": pl.String, "suspect": pl.Boolean}
+            rows = [row | {"original_form": None, "suspect": None} for row in rows]
+        new = pl.DataFrame({name: [row[name] for row in rows] for name in names}, schema=kinds)
+        batch.frame = frame.with_columns(replaced(frame[name], np.array(places), new[name]) for name in names)
 
 
 def _cut_words(batch: Batch, limit: int) -> None:
@@ -167,7 +189,7 @@ def _with_prompt(row: Row, prompt: str) -> Row:
 def _count_tokens(batch: Batch, counter: TokenCounter | None) -> None:
     tokens = pl.repeat(None, batch.frame.height, dtype=pl.Int32, eager=True)
     if counter is not None:
-        tokens = pl.Series(_tokens_of(batch.frame["messages"].to_list(), counter), dtype=pl.Int32)
+        tokens = pl.Series(_tokens_of(messages_of(batch.frame).to_list(), counter), dtype=pl.Int32)
     batch.frame = batch.frame.with_columns(tokens.alias("tokens"))
 
 
@@ -191,7 +213,7 @@ def _cut_tokens(batch: Batch, limit: int, counter: TokenCounter | None) -> None:
     fill the context alone stays as it is."""
     frame = batch.frame
     about = "" if counter else "about "
-    length = frame["tokens"] if counter else frame["messages"].str.len_chars() // _CHARS_PER_TOKEN
+    length = frame["tokens"] if counter else messages_of(frame).str.len_chars() // _CHARS_PER_TOKEN
 
     def change(row: Row) -> Row | None:
         size = row["tokens"] if counter else len(row["messages"]) // _CHARS_PER_TOKEN

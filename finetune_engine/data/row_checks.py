@@ -127,6 +127,9 @@ def repetition(answer: str) -> Iterator[Finding]:
     if len(units) < (_LEAST_CHARACTERS if by_letters else LEAST_WORDS):
         return
     total = len(units) - size + 1
+    # Every word but the last ones begins a group, so there are hardly fewer groups than words: most texts are done here.
+    if len(set(units)) - size + 1 >= _DIFFERENT * total:
+        return
     different = len({tuple(units[i : i + size]) for i in range(total)})
     if different < _DIFFERENT * total:
         what = "letters" if by_letters else "words"

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import polars as pl
 import pyarrow.parquet as pq
 
 from finetune_engine.data.canonical import normalised
 from finetune_engine.data.dedup import Clusters, hash64, near_pairs
+from finetune_engine.data.records import quoted
 from finetune_engine.data.snapshot_spec import NEAR_DUPLICATES, SnapshotSpec
 from finetune_engine.data.splitting import SPLITS, Unit, assign
+from finetune_engine.errors import UserError
 
 # Up to so many rows the final texts are compared with one another; of larger sets the clusters found by ``prepare``
 # are known, and only sameness is looked for again.
@@ -30,6 +31,13 @@ def shown_text(frame: pl.DataFrame) -> pl.Series:
     """The normalised input of each row; the answer where there is no input."""
     prompt, answer = normalised(frame["prompt"]), normalised(frame["answer"])
     return prompt.zip_with(prompt != "", answer)
+
+
+def group_keys(values: pl.Series) -> U64:
+    """A key of the group of each row, 0 for none."""
+    if values.null_count() == len(values):
+        return np.zeros(len(values), np.uint64)
+    return np.where(values.is_null().to_numpy(), np.uint64(0), hash64(values.fill_null("")))
 
 
 class Index:
@@ -49,21 +57,9 @@ class Index:
             self._texts += texts.to_list()
         parts = {name: frame[name] for name in ("row", "split", "cluster")}
         parts["label"] = frame["label"].cast(pl.Categorical)
-        keys = {"key": hash64(texts), "content": hash64(frame["content_hash"]), "group": self._groups(frame)}
+        keys = {"key": hash64(texts), "content": hash64(frame["content_hash"]), "group": group_keys(frame["group"])}
         for name, part in (parts | {name: pl.Series(values) for name, values in keys.items()}).items():
             self._parts[name].append(part)
-
-    def _groups(self, frame: pl.DataFrame) -> U64:
-        """A key of the group of each row, 0 for none: a metadata column, or the group column of the import."""
-        wanted = self._spec.group_by
-        if wanted is None or wanted == NEAR_DUPLICATES:
-            values = frame["group"]
-        else:
-            found = (orjson.loads(text or "{}").get(wanted) for text in frame["metadata"].to_list())
-            values = pl.Series([None if value is None else str(value) for value in found], dtype=pl.String)
-        if values.null_count() == len(values):
-            return np.zeros(len(values), np.uint64)
-        return np.where(values.is_null().to_numpy(), np.uint64(0), hash64(values.fill_null("")))
 
     def finish(self) -> Index:
         """Join what was taken in; find near pairs where the texts were kept."""
@@ -75,6 +71,14 @@ class Index:
         self.rows = joined["row"].to_numpy()
         self.labels, self.splits, self.clusters = joined["label"], joined["split"], joined["cluster"]
         self.keys, self.contents, self.groups = (joined[n].to_numpy() for n in ("key", "content", "group"))
+        wanted = self._spec.group_by
+        if wanted not in (None, NEAR_DUPLICATES) and not self.groups.any():
+            raise UserError(
+                "bad_spec",
+                f"No example has a value in {quoted(wanted)}, so rows cannot be kept together by it. Choose another column.",
+                field="group_by",
+                reason="bad_config",
+            )
         if self._keeps_texts:
             _, first = np.unique(self.keys, return_index=True)
             found = near_pairs(np.sort(first), lambda part: [self._texts[i] for i in part.tolist()])
@@ -144,13 +148,9 @@ class Index:
         """Rows outside train whose input is (nearly) that of a row in train, and rows that earlier snapshots held for
         another purpose."""
         train = splits == SPLITS.index("train")
-        near: set[int] = set()
-        for a, b in self._near_pairs():
-            if train[a] != train[b]:
-                near.add(b if train[a] else a)
         found = {
             "exact_across_splits": int((np.isin(self.keys, self.keys[train]) & ~train).sum()),
-            "near_across_splits": len(near),
+            "near_across_splits": self._near_leaks(train),
         }
         if self._spec.earlier:
             found |= {"earlier_test_in_train": 0, "earlier_train_in_test": 0}
@@ -165,14 +165,13 @@ class Index:
                 found[name] = int((same & mine).sum())
         return found
 
-    def _near_pairs(self) -> list[tuple[int, int]]:
+    def _near_leaks(self, train: npt.NDArray[np.bool_]) -> int:
+        """Rows outside train that are nearly a row in train: by pairs where texts were compared, else by clusters."""
         if self._keeps_texts:
-            return self.pairs
+            return len({b if train[a] else a for a, b in self.pairs if train[a] != train[b]})
         known = self.clusters.is_not_null().to_numpy()
-        of_clusters = self.clusters.fill_null(0).to_numpy().astype(np.uint64)
-        return [
-            (a, b) for group in groups_of(of_clusters, known) for a in group for b in group if a < b and len(group) < 50
-        ]
+        of_clusters = self.clusters.fill_null(0).to_numpy()
+        return int((known & ~train & np.isin(of_clusters, of_clusters[known & train])).sum())
 
 
 def groups_of(keys: U64, usable: npt.NDArray[np.bool_]) -> list[list[int]]:

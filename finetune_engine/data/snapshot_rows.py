@@ -14,8 +14,8 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from finetune_engine.data.canonical import answer_of, content_hash, dump, prompt_of, setting_of
-from finetune_engine.data.pii import Policy, mask_messages, may_hold_pii
-from finetune_engine.data.snapshot_spec import SnapshotSpec
+from finetune_engine.data.pii import Masked, Policy, mask_messages, may_hold_pii
+from finetune_engine.data.snapshot_spec import NEAR_DUPLICATES, SnapshotSpec
 from finetune_engine.data.stored_once import filled
 from finetune_engine.errors import UserError
 
@@ -78,11 +78,12 @@ class FinalRows:
         for frame in read_chunks(self._spec.chunks):
             if self._overrides:
                 frame = _changed_by_people(frame, self._overrides, self._spec.task_type)
-            yield frame.filter(pl.col("status").is_in(["accepted", "flagged"]) & (pl.col("messages") != "[]"))
+            frame = frame.filter(pl.col("status").is_in(["accepted", "flagged"]) & (pl.col("messages") != "[]"))
+            yield _grouped(frame, self._spec.group_by)
 
     def _mask(self, number: int, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the policy on personal data applied; what it changed is kept for the next time."""
-        texts = ("messages", "prompt", "answer", "rejected")
+        texts = ("messages", "prompt", "answer", "rejected", "label", "metadata")
         may = pl.DataFrame([may_hold_pii(frame[name]) for name in texts]).max_horizontal()
         index = may.arg_true()
         changed: list[dict[str, Any]] = []
@@ -100,7 +101,8 @@ class FinalRows:
         self, row: dict[str, Any], policy: Policy, changed: list[dict[str, Any]], left_out: list[int]
     ) -> None:
         worse = orjson.loads(row["rejected"]) if row["rejected"] else []
-        done = mask_messages(orjson.loads(row["messages"]), policy, rejected=worse)
+        beside = {"label": row["label"], "metadata": orjson.loads(row["metadata"] or "{}")}
+        done = mask_messages(orjson.loads(row["messages"]), policy, rejected=worse, beside=beside)
         if done.reject:
             left_out.append(row["row"])
             self.personal.rejected.update(done.reject)
@@ -108,10 +110,10 @@ class FinalRows:
             return
         self.personal.kept.update(done.kept)
         kinds = [kind for kind, places in done.masked.items() if places]
-        if kinds:
+        if kinds or done.beside != beside:
             self.personal.masked.update(kinds)
             self.personal.rows["masked"] += 1
-            changed.append(_masked_row(row, done.messages, done.rejected, self._spec.task_type))
+            changed.append(_masked_row(row, done, self._spec.task_type))
 
     def _remembered(self, number: int, frame: pl.DataFrame) -> pl.DataFrame:
         path = self._masked.get(number)
@@ -122,14 +124,14 @@ class FinalRows:
         return pl.concat([frame.filter(~pl.col("row").is_in(gone.to_list())), changed]).sort("row")
 
 
-def _masked_row(
-    row: dict[str, Any], messages: list[dict[str, Any]], worse: list[dict[str, Any]], task_type: str
-) -> dict[str, Any]:
-    """The row with other messages. Its content hash stays that of the unmasked text: it says which example this is."""
+def _masked_row(row: dict[str, Any], done: Masked, task_type: str) -> dict[str, Any]:
+    """The row with masked texts. Its content hash stays that of the unmasked text: it says which example this is."""
     out = dict(row)
+    messages = done.messages
     out["messages"], out["prompt"], out["answer"] = dump(messages), prompt_of(messages), answer_of(messages)
-    if worse:
-        out["rejected"] = dump(worse)
+    out["label"], out["metadata"] = done.beside["label"], dump(done.beside["metadata"])
+    if done.rejected:
+        out["rejected"] = dump(done.rejected)
     if task_type == "classification" and row["label"] == row["answer"]:
         out["label"] = out["answer"]
     return out
@@ -166,6 +168,15 @@ def read_overrides(path: Path | None) -> dict[int, dict[str, Any]]:
                     "bad_spec", f"Line {number} of {path.name} is not a change to a row.", field="overrides"
                 ) from error
     return out
+
+
+def _grouped(frame: pl.DataFrame, wanted: str | None) -> pl.DataFrame:
+    """The rows with their ``group``: the value of a metadata column as it was before masking, where one is wanted."""
+    if wanted is None or wanted == NEAR_DUPLICATES:
+        return frame
+    found = (orjson.loads(text or "{}").get(wanted) for text in frame["metadata"].to_list())
+    values = [None if value is None else str(value) for value in found]
+    return frame.with_columns(pl.Series("group", values, dtype=pl.String))
 
 
 def _changed_by_people(frame: pl.DataFrame, overrides: dict[int, dict[str, Any]], task_type: str) -> pl.DataFrame:

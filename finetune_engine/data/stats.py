@@ -69,7 +69,7 @@ class Statistics:
         if frame.is_empty():
             return
         text = frame.select(pl.concat_str("prompt", "answer", separator=" ").str.to_lowercase().alias("text"))["text"]
-        words = text.str.extract_all(r"\w+").explode(empty_as_null=False, keep_nulls=False)
+        words = _words_of(text)
         self._words += len(words)
         self._word_rows += frame.height
         self._vocabulary = np.union1d(self._vocabulary, words.hash(seed=3).unique().to_numpy())
@@ -116,6 +116,22 @@ class Statistics:
             union = len(sets[a] | sets[b])
             total += 1 - len(sets[a] & sets[b]) / union if union else 0.0
         return distinct, round(total / _PAIRS, 4)
+
+
+# Each byte that is no part of an ASCII word, made a blank.
+_BLANKED = bytes(byte if chr(byte).isalnum() or byte in b"_" or byte > 127 else 0x20 for byte in range(256))
+
+
+def _words_of(lower: pl.Series) -> pl.Series:
+    """All words (``\\w+``) of some texts. Those of ASCII are taken apart at blanks, several times as fast."""
+    foreign = lower.str.len_bytes() != lower.str.len_chars()
+    plain = " ".join(lower.filter(~foreign).to_list()).encode().translate(_BLANKED).decode()
+    words = pl.Series([plain], dtype=pl.String).str.split(" ").explode(empty_as_null=False, keep_nulls=False)
+    words = words.filter(words != "")
+    if foreign.any():
+        others = lower.filter(foreign).str.extract_all(r"\w+").explode(empty_as_null=False, keep_nulls=False)
+        words = words.append(others)
+    return words
 
 
 def step_for(rows: int) -> int:

@@ -31,7 +31,7 @@ FINDING_SCHEMA: dict[str, type[pl.DataType]] = {
     "related_row": pl.Int64,
 }
 # What only the checks of the first pass read.
-_PASSING = ("prompt_norm", "answer_norm", "setting_norm", "subject")
+_PASSING = ("prompt_norm", "answer_norm", "setting_norm", "subject", "suspect")
 _KEYS = ("content", "context", "answer", "setting")
 
 
@@ -81,7 +81,9 @@ class StoredBatches:
             self._keys[name].append(key)
         self._usable.append(np.array(usable))
         self._lines.append(frame["line"].fill_null(-1).to_numpy().astype(np.int32))
-        compact(frame.drop(self._passing, strict=False)).write_ipc(self._folder / f"batch-{number:06d}.arrow")
+        kept = compact(frame.drop(self._passing, strict=False))
+        # The older layout writes each text once; the newer one would write whole blocks of which it shows a part.
+        kept.write_ipc(self._folder / f"batch-{number:06d}.arrow", compat_level=pl.CompatLevel.oldest())
         if batch.findings:
             finding_frame(batch.findings).write_ipc(self._folder / f"findings-{number:06d}.arrow")
             self._noted.add(number)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import polars as pl
 
 QUESTION, BETWEEN, END = '[{"role":"user","content":"', '"},{"role":"assistant","content":"', '"}]'
@@ -18,17 +20,50 @@ QUESTION, BETWEEN, END = '[{"role":"user","content":"', '"},{"role":"assistant",
 _PROMPT, _ANSWER = "\x01", "\x02"
 
 
+def form_around(before: str, between: str, after: str, *, prompt_first: bool) -> str:
+    """The ``original_form`` of lines that hold the two texts between these pieces."""
+    first, second = (_PROMPT, _ANSWER) if prompt_first else (_ANSWER, _PROMPT)
+    return f"{before}{first}{between}{second}{after}"
+
+
 def compact(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows without what can be given back, and with the column ``original_form``."""
+    """The rows without what can be given back, and with the column ``original_form``.
+
+    Rows that have an ``original_form`` already were read without those texts.
+    """
     import polars as pl
 
-    form = _form_of(frame)
+    if "original_form" not in frame.columns:
+        return _compact(frame, _form_of(frame))
+    index = frame["original_form"].is_null().arg_true()
+    if index.is_empty():
+        return frame
+    forms = frame["original_form"].drop_nulls()
+    rest = frame.select("messages", "prompt", "answer", "original").select(pl.all().gather(index))
+    rest = _compact(rest, forms[0] if len(forms) else _form_of(rest))
+    names = ("messages", "original", "original_form")
+    return frame.with_columns(replaced(frame[name], index.to_numpy(), rest[name]) for name in names)
+
+
+def _compact(frame: pl.DataFrame, form: str | None) -> pl.DataFrame:
+    import polars as pl
+
     plain = pl.concat_str(pl.lit(QUESTION), "prompt", pl.lit(BETWEEN), "answer", pl.lit(END))
     frame = _left_out(frame, "messages", plain)[0]
     if form is None:
         return frame.with_columns(pl.lit(None, pl.String).alias("original_form"))
     frame, given = _left_out(frame, "original", pl.concat_str(_pieces(form)))
     return frame.with_columns(pl.select(pl.when(given).then(pl.lit(form)).alias("original_form")).to_series())
+
+
+def replaced(column: pl.Series, index: npt.NDArray[np.int64], new: pl.Series) -> pl.Series:
+    """The column with other values in some places. (``scatter`` would copy every text of it.)"""
+    import numpy as np
+    import polars as pl
+
+    pointer = np.arange(len(column))
+    pointer[index] = len(column) + np.arange(len(index))
+    return pl.concat([column, new.rename(column.name)]).gather(pl.Series(pointer))
 
 
 def _left_out(frame: pl.DataFrame, name: str, same: pl.Expr) -> tuple[pl.DataFrame, pl.Series]:
@@ -62,6 +97,11 @@ def _pieces(form: str) -> list[pl.Expr]:
     before, rest = form.split(first)
     between, after = rest.split(second)
     return [pl.lit(before), pl.col(names[first]), pl.lit(between), pl.col(names[second]), pl.lit(after)]
+
+
+def messages_of(frame: pl.DataFrame) -> pl.Series:
+    """The column ``messages`` with everything that was left out of it."""
+    return filled(frame.select("messages", "prompt", "answer"))["messages"]
 
 
 def filled(frame: pl.DataFrame) -> pl.DataFrame:

@@ -99,7 +99,7 @@ def test_rows_come_page_by_page_with_their_findings(call, clauses):
     assert [row["row"] for row in only["data"]] == [62]
 
 
-@pytest.mark.parametrize("query", ["status=good", "split=dev", "cursor=abc", "limit=0", "limit=many"])
+@pytest.mark.parametrize("query", ["status=good", "split=dev", "cursor=abc", "cursor=²", "limit=0", "limit=many"])
 def test_a_bad_filter_is_refused(call, bare_dataset, query):
     assert call("get", f"/datasets/{bare_dataset.pk}/examples?{query}").status_code == 422
 

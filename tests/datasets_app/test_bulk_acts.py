@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from accounts_app.models import AuditEntry
 from benchmarks.made_rows import MadeFinding, MadeRow, made_dataset
 from datasets_app import operations
 from datasets_app.models import BulkAct, Dataset, Example, ReviewTally
@@ -160,3 +161,25 @@ def test_rows_of_a_dataset_that_was_checked_again_meanwhile_are_left_alone(actor
     with pytest.raises(UserError, match="checked again"):
         operations.decide_example(actor=actor, dataset=dataset, example=row(dataset, 3), action="accept")
     assert not Example.objects.exclude(decision="").exists()
+
+
+@pytest.mark.parametrize("filters", [RowFilters(), RowFilters.checked(q="  "), RowFilters.checked(code="\0")])
+def test_filters_that_narrow_nothing_never_mean_all_rows(actor, filters):
+    dataset = made(actor, count=3)
+    with pytest.raises(UserError, match="Say which rows"):
+        operations.decide_rows(actor=actor, dataset=dataset, filters=filters, action="reject")
+    assert not BulkAct.objects.exists()
+
+
+def test_an_act_that_broke_off_is_in_the_audit_trail_as_far_as_it_came(actor, monkeypatch):
+    monkeypatch.setattr(bulk_acts, "BATCH", 4)
+    dataset = made(actor)
+    filters = RowFilters(status="needs_review", q="question")
+    bulk = operations.decide_rows(actor=actor, dataset=dataset, filters=filters, action="accept", seconds=0)
+    operations.undo_bulk(actor=actor, bulk=bulk)
+    entries = AuditEntry.objects.filter(act__startswith="rows.").order_by("id")
+    assert [(entry.act, entry.data["rows"], entry.data["bulk"]) for entry in entries] == [
+        ("rows.accept", 4, bulk.pk),
+        ("rows.undo", 4, bulk.pk),
+    ]
+    assert entries[0].data["filters"] == {"status": "needs_review"}, "what was searched for may be a name"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.urls import reverse
 
+from datasets_app import operations
 from datasets_app.models import Dataset, Example
 from datasets_app.operations.contradictions import settle_group, undo_group, undo_spelling, use_spelling
 from datasets_app.queries.groups import group_at, group_page, repetitions, spelling_variants
@@ -147,6 +148,17 @@ def test_a_rare_spelling_is_given_to_no_row_any_more_and_back_by_undo(actor, spe
     assert spelling_variants(spelt)[0].left == 0
     assert undo_spelling(actor=actor, dataset=spelt, found=variant.found) == (3, True)
     assert row(spelt, 61).edited_label is None
+
+
+def test_undoing_a_spelling_leaves_a_row_alone_in_which_somebody_changed_more(actor, spelt):
+    found = spelling_variants(spelt)[0].found
+    operations.edit_example(
+        actor=actor, dataset=spelt, example=row(spelt, 61), prompt="Money comes on time in this part.", answer="Payment"
+    )
+    assert use_spelling(actor=actor, dataset=spelt, found=found) == (2, True)
+    assert undo_spelling(actor=actor, dataset=spelt, found=found) == (2, True)
+    assert row(spelt, 61).edited_messages[0]["content"] == "Money comes on time in this part."
+    assert row(spelt, 62).edited_messages is None
 
 
 def test_only_a_rare_spelling_can_be_replaced(actor, spelt):

@@ -283,3 +283,15 @@ def test_the_api_downloads_by_format(client, api_key, questions):
     lines = b"".join(answer.streaming_content).splitlines()
     assert len(lines) == questions.total
     assert set(json.loads(lines[0])) == {"prompt", "completion", "split"}
+
+
+def test_a_download_is_audited_within_a_transaction_so_that_the_chain_cannot_fork(actor, monkeypatch):
+    from django.db import connection
+
+    from datasets_app.operations import downloads
+
+    blocks = []
+    monkeypatch.setattr(downloads, "record", lambda **entry: blocks.append(len(connection.savepoint_ids)))
+    before = len(connection.savepoint_ids)
+    downloads.record_download(actor=actor, act="snapshot.download", subject="snapshot x")
+    assert blocks == [before + 1]

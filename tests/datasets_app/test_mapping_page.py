@@ -188,3 +188,17 @@ def test_the_page_makes_few_queries(browser, project, upload, django_assert_max_
     stored = upload("table.csv", TABLE)
     with django_assert_max_num_queries(12):
         browser.get(page_of(project, stored))
+
+
+def test_rules_for_cleaning_stand_in_no_list_of_processes(upload, monkeypatch):
+    from datasets_app import sniffing
+
+    rule = {"find": "Rosa Weber", "replace": "the tenant", "is_regex": False}
+    commands, run = [], sniffing.subprocess.run
+    monkeypatch.setattr(
+        sniffing.subprocess, "run", lambda command, **more: commands.append(command) or run(command, **more)
+    )
+    stored = upload("t.csv", "text,label\n" + "".join(f"Rosa Weber pays in week {i},A\n" for i in range(12)))
+    look = sniffing.first_look(stored, {"replacements": [rule]})
+    assert look.rows[0]["messages"][0]["content"] == "the tenant pays in week 0"
+    assert "Rosa Weber" not in " ".join(commands[0])

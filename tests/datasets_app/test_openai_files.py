@@ -98,6 +98,7 @@ def test_a_call_without_a_file_or_with_an_unknown_parameter_is_400(client, api_k
     )
     assert (sent.status_code, sent.json()["error"]["param"]) == (400, "colour")
     assert client.get("/v1/files?limit=0", headers=headers).status_code == 400
+    assert client.get("/v1/files?limit=²", headers=headers).status_code == 400
 
 
 def test_keys_without_the_scope_and_of_other_projects_are_refused(sdk, outsider, live_server, api_key):

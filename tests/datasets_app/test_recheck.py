@@ -236,6 +236,18 @@ def test_what_the_project_cleans_is_applied_at_the_next_check(actor, clauses, qu
     assert sum(fresh(clauses).cleaning.values()) >= 60
 
 
+def test_the_audit_trail_counts_the_rules_for_cleaning_and_never_holds_them(actor, clauses):
+    from accounts_app.models import AuditEntry
+    from datasets_app.operations.policy import set_cleaning
+
+    rule = {"find": "Rosa Weber", "replace": "the tenant", "is_regex": False}
+    set_cleaning(actor=actor, steps=None, replacements=[rule], boilerplate=["Weber and Sons *"])
+    operations.recheck_dataset(actor=actor, dataset=clauses)
+    operations.create_dataset(actor=actor, upload=clauses.upload)
+    assert AuditEntry.objects.filter(act="dataset.recheck").get().data["replacements"] == 1
+    assert not any("Weber" in json.dumps(entry.data) for entry in AuditEntry.objects.all())
+
+
 def test_a_dataset_that_failed_can_be_read_in_another_way(actor, dataset_from, quick_jobs):
     rows = "".join(f"The {i}th sentence of the speech,kind {i % 2}\n" for i in range(20))
     dataset = dataset_from("odd.csv", f"Äußerung,Sorte\n{rows}".encode())

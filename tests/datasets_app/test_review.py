@@ -197,6 +197,26 @@ def test_an_undone_decision_for_many_rows_does_not_come_back_with_an_undo(actor,
     assert (example.status, example.decision, example.bulk_act) == ("needs_review", "", None)
 
 
+def test_taking_back_the_last_act_on_a_row_that_is_undecided_again_counts_it_as_waiting(actor, dataset):
+    bulk = operations.decide_rows(actor=actor, dataset=dataset, filters=DEFAULT_FILTERS, action="accept")
+    example = Example.objects.get(dataset=dataset, row=2)
+    operations.decide_example(actor=actor, dataset=dataset, example=example, action="reject")
+    operations.undo_bulk(actor=actor, bulk=bulk)
+    queue.undo_last(actor=actor, dataset=dataset)
+    dataset.refresh_from_db()
+    assert (dataset.needs_review, reads.sums_of(dataset, actor.user).settled) == (6, 0)
+
+
+def test_a_decision_taken_back_after_another_check_gives_what_the_checks_say_by_now(actor, dataset):
+    decide(actor, dataset, 2, "reject")
+    Example.objects.filter(dataset=dataset, row=2).update(checked_status="accepted")
+    queue.undo_last(actor=actor, dataset=dataset)
+    example = Example.objects.get(dataset=dataset, row=2)
+    assert (example.status, example.decision) == ("accepted", "")
+    dataset.refresh_from_db()
+    assert dataset.counts["accepted"] == Example.objects.filter(dataset=dataset, status="accepted").count()
+
+
 def test_a_draft_is_there_again_on_another_device(rita, dataset):
     assert taken(rita, dataset) == 2
     typed = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "Half an ans"}]

@@ -138,6 +138,20 @@ def test_a_decision_for_many_rows_needs_a_filter(api):
     assert (sent.status_code, sent.json()["error"]["code"]) == (422, "missing_filter")
 
 
+def test_mine_are_the_rows_given_to_the_maker_of_the_key_and_no_others(api, dataset, owner):
+    api("post", "assignments", {"reviewers": [owner.email], "count": 1})
+    act = api("post", "bulk", {"assigned": "me", "action": "reject"}).json()
+    assert act["rows"] == 1
+    assert Example.objects.filter(dataset=dataset, decision="reject").count() == 1
+
+
+@pytest.mark.parametrize("blank", [{"q": "  "}, {"code": "\0"}])
+def test_a_blank_filter_decides_on_no_row(api, dataset, blank):
+    sent = api("post", "bulk", {"action": "reject"} | blank)
+    assert (sent.status_code, sent.json()["error"]["code"]) == (422, "missing_filter")
+    assert not Example.objects.filter(dataset=dataset).exclude(decision="").exists()
+
+
 def test_progress_counts_rows_and_the_reviewers_own(api, reviewer):
     api("post", "decisions", {"row": 1, "action": "accept", "lead_seconds": 8, "reviewer": reviewer.email})
     progress = api("get", "progress", reviewer=reviewer.email).json()

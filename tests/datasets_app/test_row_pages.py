@@ -279,8 +279,18 @@ def _acting(client, project):
 
 def test_another_datasets_act_is_a_missing_one(client, project, dataset, owner, actor):
     other = made_dataset(project, owner, [MadeRow("a", "b")])
-    act = operations.decide_rows(actor=actor, dataset=other, filters=RowFilters(), action="reject")
+    act = operations.decide_rows(actor=actor, dataset=other, filters=RowFilters(status="accepted"), action="reject")
     assert client.post(url("bulk_act", project, dataset, act.pk), {"action": "undo"}).status_code == 404
+
+
+def test_a_status_that_does_not_exist_decides_on_no_row(client, project, dataset):
+    sent = client.post(url("findings", project, dataset, "pii"), {"action": "reject", "status": "odd"})
+    assert sent.status_code == 422
+    assert not Example.objects.filter(dataset=dataset).exclude(decision="").exists()
+
+
+def test_a_raised_two_in_the_address_is_no_number(client, project, dataset):
+    assert client.get(url("examples", project, dataset) + "?after=²").status_code == 200
 
 
 def test_a_search_goes_on_by_itself_where_nothing_was_found_yet(client, project, dataset, monkeypatch):

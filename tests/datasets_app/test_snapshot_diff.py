@@ -152,7 +152,7 @@ def test_the_api_gives_counts_and_examples(client, api_key, changed):
     assert answer["examples"]["removed"][0]["after"] is None
 
 
-@pytest.mark.parametrize(("number", "status"), [("x", 422), ("-1", 422), ("99", 404), ("2", 422)])
+@pytest.mark.parametrize(("number", "status"), [("x", 422), ("²", 422), ("-1", 422), ("99", 404), ("2", 422)])
 def test_a_number_that_makes_no_sense_is_told(client, api_key, changed, number, status):
     address = f"/api/v1/datasets/{changed[0].dataset_id}/snapshots/2/diff?from={number}"
     assert client.get(address, headers={"Authorization": f"Bearer {api_key('read')}"}).status_code == status

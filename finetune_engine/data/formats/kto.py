@@ -7,7 +7,7 @@ from typing import Any
 
 from finetune_engine.data.formats import prompt_completion
 from finetune_engine.data.formats.row_format import Guess, Row, RowFormat, find_column, share
-from finetune_engine.data.records import Draft, Finding, Mapping
+from finetune_engine.data.records import Draft, Finding, Mapping, kind_of
 
 _TRUTH = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 _LABELS = ("label", "desirable")
@@ -42,7 +42,7 @@ def _convert(row: Row, mapping: Mapping | None) -> Draft:
                 "data_type",
                 f"does not say whether its answer is wanted. {fix}",
                 column=label or "label",
-                found=str(row.get(label) if label else "nothing")[:60],
+                found=kind_of(row.get(label)) if label else "nothing",
                 expected="true or false",
                 fix=fix,
             )

@@ -18,15 +18,15 @@ def pair_of(
     one only for what the better one has not already shown.
     """
     asked, better, worse = names
-    draft.messages, findings = _checked(prompt, chosen, asked, better)
-    whole, others = _checked(prompt, rejected, asked, worse)
+    draft.messages, findings = checked(prompt, chosen, asked, better)
+    whole, others = checked(prompt, rejected, asked, worse)
     known = {(finding.code, finding.column) for finding in findings}
     draft.findings += findings + [f for f in others if (f.code, f.column) not in known]
     if len(whole) == len(prompt) + len(rejected):
         draft.rejected = whole[len(prompt) :]
 
 
-def _checked(prompt: list[Any], answer: list[Any], asked: str, column: str) -> tuple[list[Message], list[Finding]]:
+def checked(prompt: list[Any], answer: list[Any], asked: str, column: str) -> tuple[list[Message], list[Finding]]:
     """The whole conversation, and what is wrong with it, each mistake under the column it stands in."""
     findings: list[Finding] = []
     messages = check_turns([*prompt, *answer], asked, findings)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from finetune_engine.data.formats.mapped import convert_mapped
+from finetune_engine.data.formats.pairs import checked
 from finetune_engine.data.formats.row_format import Guess, Row, RowFormat, find_column, share, split_column, split_name
-from finetune_engine.data.formats.turns import check_turns
 from finetune_engine.data.records import Draft, Mapping
 
 
@@ -31,8 +31,8 @@ def _convert(row: Row, mapping: Mapping | None) -> Draft:
     if not isinstance(prompt, list) and not isinstance(completion, list):
         return convert_mapped(row, mapping)
     draft = Draft()
-    turns = _as_turns(prompt, "user") + _as_turns(completion, "assistant")
-    draft.messages = check_turns(turns, "prompt", draft.findings)
+    turns = _as_turns(prompt, "user"), _as_turns(completion, "assistant")
+    draft.messages, draft.findings = checked(*turns, mapping.prompt[0], mapping.completion)
     draft.metadata = {key: value for key, value in row.items() if key not in mapping.used()}
     if mapping.system and isinstance(system := row.get(mapping.system), str) and system.strip() and draft.messages:
         draft.messages.insert(0, {"role": "system", "content": system})

@@ -10,7 +10,7 @@ import orjson
 from finetune_engine.data.records import Finding, Message, kind_of, quoted
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_KNOWN = {
+KNOWN_FIELDS = {
     "role", "content", "name", "weight", "tool_calls", "tool_call_id", "function_call", "loss_weight", "refusal", "audio",
     "reasoning_content",
 }  # fmt: skip
@@ -57,7 +57,7 @@ def _one(item: Any, place: str, findings: list[Finding]) -> Message | None:
         message = f"has the role {quoted(role)} in {place}. {fix}"
         findings.append(_wrong("unrecognized_role", message, place, ", ".join(ROLES), found=quoted(role), fix=fix))
         return None
-    for key in item.keys() - _KNOWN:
+    for key in item.keys() - KNOWN_FIELDS:
         message = f"has {quoted(key)} in {place}, which is kept unread."
         findings.append(_wrong("message_unrecognized_key", message, place, None, found=key))
     content = _content(item.get("content"), bool(calls), place, findings)

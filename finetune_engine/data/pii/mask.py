@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from finetune_engine.data.message_texts import change_all
+from finetune_engine.data.message_texts import change_all, change_values
 from finetune_engine.data.pii.find import find_pii
 from finetune_engine.data.pii.policy import Policy
 from finetune_engine.data.records import Message
@@ -18,22 +19,35 @@ class Masked:
     """A row after the policy. ``messages`` and ``rejected`` are new; no value is in the other fields.
 
     ``masked`` counts the places masked per kind. ``reject`` names the kinds for which the row must be left out, and
-    ``kept`` those that were found and stay on purpose.
+    ``kept`` those that were found and stay on purpose. ``beside`` are the values that came with the row.
     """
 
     messages: list[Message]
     rejected: list[Message] = field(default_factory=list)
+    beside: dict[str, Any] = field(default_factory=dict)
     masked: Counter[str] = field(default_factory=Counter)
     reject: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
 
 
-def mask_messages(messages: Sequence[Message], policy: Policy, *, rejected: Sequence[Message] = ()) -> Masked:
-    """Apply ``policy`` to every text of a row: all messages, tool arguments, and the worse answer of a pair."""
+def mask_messages(
+    messages: Sequence[Message],
+    policy: Policy,
+    *,
+    rejected: Sequence[Message] = (),
+    beside: Mapping[str, Any] | None = None,
+) -> Masked:
+    """Apply ``policy`` to every text of a row: all messages, tool arguments, and the worse answer of a pair.
+
+    ``beside`` is what else is kept of the row, by name (label, other columns): it gets the same marks for the same
+    values. A row is never left out because of it: what would be a reason in a message is masked there.
+    """
     masker = _Masker(policy, _highest_marks([*messages, *rejected]))
     changed = change_all(messages, masker.mask)
     worse = change_all(rejected, masker.mask)
-    return Masked(changed, worse, masker.masked, masker.reject, masker.kept)
+    reject = set(masker.reject)
+    others = {name: change_values(value, name, masker.mask) for name, value in (beside or {}).items()}
+    return Masked(changed, worse, others, masker.masked, reject, masker.kept)
 
 
 def mask_text(text: str, policy: Policy) -> str:

@@ -49,19 +49,14 @@ class ArrayReader:
         self._json = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=_refuse)
 
     def __iter__(self) -> Iterator[RawRecord]:
-        """All records in order."""
+        """All records in order, also of objects and lists that simply follow one another."""
         row = 0
-        single = self._peek() == "{"
-        if not single:
-            self._advance(self._at + 1)
-        while True:
-            here = self._peek()
-            if here == "":
-                if not single and not self._gave_up:
-                    yield self._cut_short(row + 1)
-                return
-            if here == "]":
-                return
+        is_open = False
+        while (here := self._peek()) != "":
+            if here == ("]" if is_open else "["):
+                is_open = not is_open
+                self._advance(self._at + 1)
+                continue
             row += 1
             line = self._line
             if here == ",":
@@ -69,9 +64,9 @@ class ArrayReader:
                 self._advance(self._at + 1)
                 continue
             yield self._element(row, line)
-            if single:
-                return
             yield from self._between(row)
+        if is_open and not self._gave_up:
+            yield self._cut_short(row + 1)
 
     def _element(self, row: int, line: int) -> RawRecord:
         """The element that starts at the current position."""

@@ -171,7 +171,7 @@ def _count_lines(data: bytes, sample: list[bytes]) -> tuple[int, int]:
             good += 1
         except UnicodeDecodeError:
             bad += 1
-            if sum(map(len, sample)) < _SAMPLE_LIMIT and len(sample) < 2000:
+            if len(sample) < 2000 and sum(map(len, sample)) < _SAMPLE_LIMIT:
                 sample.append(line[:65536])
     return good, bad
 

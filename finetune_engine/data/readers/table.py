@@ -86,19 +86,19 @@ def header_of(rows: list[tuple[int, list[str]]], delimiter: str | None, agreemen
 
 def distinct_names(names: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names made unique ("text", "text 2") and blank ones filled in ("column 3"), with those that were repeated."""
-    while len(names) > 1 and not names[-1]:
-        names = names[:-1]
-    out: list[str] = []
+    last = next((place for place in range(len(names), 1, -1) if names[place - 1]), 1)
+    out: dict[str, int] = {}  # each name with the number that its next namesake may get: a header may be very wide
     repeated: list[str] = []
-    for place, name in enumerate(names, 1):
+    for place, name in enumerate(names[:last], 1):
         wanted = name or f"column {place}"
         if wanted in out:
             repeated.append(wanted)
-            number = 2
+            number = out[wanted]
             while f"{wanted} {number}" in out:
                 number += 1
+            out[wanted] = number + 1
             wanted = f"{wanted} {number}"
-        out.append(wanted)
+        out[wanted] = 2
     return tuple(out), tuple(repeated)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from finetune_engine.data.commands import add_arguments
 from finetune_engine.data.options import read_options
 from finetune_engine.data.prepare import prepare
 from finetune_engine.events import ListSink
@@ -111,3 +113,12 @@ def test_rows_come_in_chunks_and_groups(tmp_path, prepare_text, monkeypatch):
     done = prepare_text("a.jsonl", "\n".join(lines))
     assert [pq.read_metadata(done.out / name).num_rows for name in done.report["chunks"]] == [700, 700, 100]
     assert done.examples["row"].to_list() == list(range(1, 1501))
+
+
+def test_the_help_names_every_kind_of_file(capsys):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser.add_subparsers())
+    with pytest.raises(SystemExit):
+        parser.parse_args(["prepare", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(kind in shown for kind in ("JSON lines", "CSV", "TSV", ".xlsx", ".parquet", "gzipped"))

@@ -184,3 +184,9 @@ def test_a_finding_names_the_kind_of_a_value_and_never_the_value(value):
     _, draft = draft_of({"messages": [{"role": "user", "content": value}, TURNS[1]]})
     text = json.dumps([f.message + str(f.found) for f in draft.findings])
     assert "Ann" not in text
+
+
+def test_a_mistake_in_a_list_of_answers_is_placed_in_its_own_column():
+    asked, said = {"role": "user", "content": "a"}, {"role": "assistant", "content": 5}
+    _, draft = draft_of({"prompt": [asked], "completion": [said]})
+    assert [f.column for f in draft.findings] == ["completion[0].content"]

@@ -51,3 +51,18 @@ def test_rows_across_block_borders_are_whole(prepare_text):
     done = prepare_text("a.json", text, near_duplicates=False)
     assert done.counts["total"] == 400
     assert [json.loads(m)[0]["content"] for m in done.examples["messages"]] == [row["prompt"] for row in rows]
+
+
+def test_objects_over_several_lines_that_follow_one_another_are_all_read(prepare_text, good_rows):
+    done = prepare_text("a.json", "\n".join(json.dumps(row, indent=2) for row in good_rows))
+    assert (done.counts["total"], done.counts["accepted"]) == (30, 30)
+
+
+def test_lists_that_follow_one_another_are_all_read(prepare_text, good_rows):
+    done = prepare_text("a.json", pretty(good_rows[:20]) + "\n" + pretty(good_rows[20:]))
+    assert (done.counts["total"], done.counts["accepted"]) == (30, 30)
+
+
+def test_what_stands_behind_a_list_is_not_passed_over_in_silence(prepare_text, good_rows):
+    done = prepare_text("a.json", pretty(good_rows) + "\nthe end")
+    assert [f["row"] for f in done.of("invalid_json")] == [31]

@@ -225,3 +225,15 @@ def test_a_chosen_label_list_is_prepared_with_its_splits(prepare_file, tmp_path)
     done = prepare_file(path, mapping={"prompt": "column 1", "completion": "column 2", "lists": ["train", "test"]})
     assert done.counts["total"] == 16
     assert done.examples["split"].to_list() == ["train"] * 12 + ["test"] * 4
+
+
+@pytest.mark.parametrize("part", [{"prompt": 5}, {"metadata": "text"}, {"lists": "train"}])
+def test_a_mapping_of_the_wrong_kind_is_refused(part):
+    with pytest.raises(UserError) as error:
+        read_options({"mapping": {"prompt": ["a"], "completion": "b"} | part})
+    assert (error.value.code, error.value.field) == ("bad_mapping", "mapping")
+
+
+def test_the_name_of_a_file_must_be_a_text():
+    with pytest.raises(UserError, match="must be a text"):
+        read_options({"name": 5})

@@ -21,6 +21,7 @@ from finetune_engine.data.pii import (
     names,
     read_policy,
 )
+from finetune_engine.data.validation import check_messages
 from finetune_engine.errors import UserError
 
 MASK = read_policy({})
@@ -290,3 +291,13 @@ def test_a_decision_that_makes_no_sense_is_named(raw):
     with pytest.raises(UserError) as caught:
         read_policy(raw)
     assert (caught.value.code, caught.value.field) == ("bad_policy", "pii")
+
+
+def test_personal_data_in_a_field_that_nobody_reads_is_found_and_masked():
+    messages = [
+        {"role": "user", "content": "Who wrote the letter?", "sent_by": {"mail": "jo@example.org"}},
+        {"role": "assistant", "content": "The tenant did."},
+    ]
+    (finding,) = [f for f in check_messages(messages, task_type="chat") if f.code == "pii"]
+    assert (finding.column, finding.kind) == ("messages[0].sent_by", "email")
+    assert mask_messages(messages, MASK).messages[0]["sent_by"] == {"mail": "[EMAIL_1]"}

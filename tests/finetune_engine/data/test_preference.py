@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -171,3 +172,48 @@ def test_a_pair_of_equal_answers_is_rejected(prepare_text):
     done = prepare_text("a.jsonl", "\n".join(map(json.dumps, rows)))
     assert [f["row"] for f in done.of("chosen_equals_rejected")] == [4]
     assert done.status(4) == "rejected"
+
+
+def test_pairs_with_answers_of_one_word_are_no_classes(prepare_text):
+    rows = [
+        {"prompt": f"Is the clause number {i} about foxes valid", "chosen": "yes", "rejected": "no"} for i in range(12)
+    ]
+    assert prepare_text("a.jsonl", "\n".join(map(json.dumps, rows))).report["task_type"] == "preference"
+
+
+def judged(prompt: str, answer: str, wanted: bool) -> dict[str, Any]:
+    return {"prompt": prompt, "completion": answer, "label": wanted}
+
+
+def test_a_wanted_and_an_unwanted_answer_to_one_question_do_not_contradict(prepare_text):
+    rows = [
+        judged(f"What do foxes do in month {i}", text, wanted)
+        for i in range(8)
+        for text, wanted in (("They sleep in a den under the hill.", True), ("Nobody knows, and nobody cares.", False))
+    ]
+    done = prepare_text("a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert (done.of("contradiction"), done.counts["accepted"]) == ([], 16)
+
+
+def test_the_same_answer_wanted_and_unwanted_is_a_contradiction_and_no_duplicate(prepare_text):
+    rows = [judged(f"What do foxes do in month {i}", f"They sleep {i}.", True) for i in range(8)]
+    done = prepare_text("a.jsonl", "\n".join(map(json.dumps, [*rows, {**rows[2], "label": False}, rows[3]])))
+    assert [(f["row"], f["related_row"]) for f in done.of("contradiction")] == [(3, 9), (9, 3)]
+    assert [f["row"] for f in done.of("duplicate_exact")] == [10]
+
+
+def test_one_better_answer_with_two_worse_ones_makes_two_pairs(prepare_text):
+    rows = [
+        {"prompt": f"What do foxes do in month {i}", "chosen": f"Sleep {i}.", "rejected": worse}
+        for i in range(8)
+        for worse in ("Nothing.", "Who cares.")
+    ]
+    done = prepare_text("a.jsonl", "\n".join(map(json.dumps, [*rows, rows[1]])))
+    assert (done.counts["accepted"], [f["row"] for f in done.of("duplicate_exact")]) == (16, [17])
+
+
+def test_a_judgement_nobody_understands_is_not_repeated():
+    rows = [{"prompt": "a", "completion": "b", "label": True}, {"prompt": "c", "completion": "d", "label": "jo@x.org"}]
+    detected = detect_format([RawRecord(i, i, row, "") for i, row in enumerate(rows, 1)], name="a.jsonl")
+    assert detected is not None
+    assert detected.convert(rows[1]).findings[0].found == "a text"

@@ -118,3 +118,27 @@ def test_a_rare_spelling_of_a_label_goes_to_review_with_the_usual_one(prepare_te
 )
 def test_spellings_are_told_from_other_labels(counts, variants):
     assert {k: v[0] for k, v in label_variants(Counter(counts)).items()} == variants
+
+
+def test_one_question_with_very_many_answers_is_compared_too(prepare_text):
+    words = [
+        "garden",
+        "violin",
+        "harbour",
+        "window",
+        "pepper",
+        "mountain",
+        "engine",
+        "letter",
+        "parcel",
+        "invoice",
+        "refund",
+        "kitchen",
+    ]
+    answers = [
+        f"The {words[i % 12]} of the {words[i // 12]} stands by the {words[(i * 5) % 12]} {i}" for i in range(80)
+    ]
+    rows = [{"prompt": "Write a sentence", "completion": text} for text in [*answers, LONG, NEARLY]]
+    done = prepare_text("a.jsonl", jsonl(*rows))
+    assert [(f["row"], f["related_row"]) for f in done.of("duplicate_near")] == [(82, 81)]
+    assert [f["related_row"] for f in done.of("contradiction") if f["row"] in (1, 2, 81)] == [2, 1, 1]

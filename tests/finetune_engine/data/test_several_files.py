@@ -121,3 +121,14 @@ def test_a_snapshot_knows_the_file_of_each_row(report, tmp_path):
     make_snapshot(read_spec(spec), tmp_path / "snapshot", Run(ListSink()))
     frame = pl.read_parquet(tmp_path / "snapshot" / "snapshot.parquet")
     assert set(frame.filter(pl.col("source") == 1)["source_row"]) == {1, 3}
+
+
+def test_texts_without_a_question_do_not_contradict_each_other_beside_another_file(tmp_path):
+    texts, asked = tmp_path / "texts.jsonl", tmp_path / "asked.jsonl"
+    texts.write_text(
+        "\n".join(json.dumps({"text": f"Foxes sleep in the den number {i * 7} of {i}."}) for i in range(9))
+    )
+    lines = [{"prompt": f"What do foxes do in month {i}", "completion": f"They sleep {i}."} for i in range(9)]
+    asked.write_text("\n".join(map(json.dumps, lines)))
+    report = prepare([texts, asked], tmp_path / "both", read_options({}), Run(ListSink()))
+    assert "contradiction" not in report["codes"]

@@ -292,3 +292,41 @@ def test_a_row_with_two_kinds_of_personal_data_is_counted_once_among_rows(prepar
     manifest, _ = freeze(prepare_text("a.jsonl", jsonl([*rows(30), both])))
     assert manifest["personal"]["masked"] == {"email": 1, "phone": 1}
     assert manifest["personal"]["rows"] == {"masked": 1}
+
+
+def test_personal_data_in_the_columns_that_come_along_is_masked_too(prepare_text, freeze):
+    mail = MAIL | {"author": "jo.doe@example.org", "reply": {"to": "jim@example.org"}}
+    _, frame = freeze(prepare_text("a.jsonl", jsonl([*rows(30), mail])))
+    kept = json.loads(frame["metadata"][30])
+    assert (kept["author"], kept["reply"]) == ("[EMAIL_1]", {"to": "[EMAIL_2]"})
+
+
+def test_personal_data_beside_the_texts_is_masked_where_it_would_be_a_reason_to_leave_the_row_out(prepare_text, freeze):
+    items = rows(30)
+    items[4]["author"] = "jo@example.org"
+    _, frame = freeze(prepare_text("a.jsonl", jsonl(items)), pii={"email": "reject"})
+    assert json.loads(frame["metadata"][4])["author"] == "[EMAIL_1]"
+
+
+def test_rows_are_grouped_by_what_a_column_held_before_it_was_masked(prepare_text, freeze):
+    items = [row | {"author": f"person{i // 5}@example.org"} for i, row in enumerate(rows())]
+    manifest, frame = freeze(prepare_text("a.jsonl", jsonl(items)), group_by="author", stratify_by=None)
+    parts = frame.with_columns(((pl.col("row") - 1) // 5).alias("author")).group_by("author")
+    assert parts.agg(pl.col("split").n_unique())["split"].max() == 1
+    assert min(manifest["counts"].values()) > 0
+
+
+def test_a_group_column_that_no_row_has_is_refused(prepare_text, freeze):
+    with pytest.raises(UserError) as error:
+        freeze(prepare_text("a.jsonl", jsonl(rows(30))), group_by="writer")
+    assert (error.value.code, error.value.field) == ("bad_spec", "group_by")
+
+
+def test_leaks_between_near_duplicates_are_counted_in_large_sets_too(prepare_text, freeze, monkeypatch):
+    monkeypatch.setattr("finetune_engine.data.snapshot.COMPARED_ROWS", 10)
+    base = "The lessee of this unit shall keep the whole of the premises in good repair and return them in the end"
+    twins = [{"text": f"{base} {i}x", "label": "question", "split": "train"} for i in range(20)]
+    items = [row | {"split": ("test", "dev", "train")[i % 3]} for i, row in enumerate(rows(60))]
+    done = prepare_text("a.jsonl", jsonl([*items, *twins, {"text": f"{base} y", "label": "question", "split": "test"}]))
+    manifest, _ = freeze(done, [{"row": 61 + i, "status": "accepted"} for i in range(21)])
+    assert manifest["leakage"]["near_across_splits"] == 1

@@ -6,6 +6,8 @@ import gzip
 
 import pytest
 
+from finetune_engine.data.readers.table import distinct_names
+
 
 def table(count: int = 20, comma: str = ",") -> list[str]:
     return [f"text{comma}label"] + [f"letter {i} is here{comma}{'a' if i % 2 else 'b'}" for i in range(count)]
@@ -86,3 +88,8 @@ def test_columns_can_be_chosen(prepare_text):
     row = done.examples.row(0, named=True)
     assert (row["prompt"], row["answer"]) == ("s0\n\nbody of 0", "reply to 0")
     assert row["metadata"] == '{"team":"t0"}'
+
+
+def test_a_header_of_very_many_columns_takes_time_in_proportion():
+    names, repeated = distinct_names(["text", *[""] * 200_000, *["text"] * 100_000, *[""] * 200_000])
+    assert (len(names), len(set(names)), len(repeated)) == (300_001, 300_001, 100_000)
