@@ -25,6 +25,7 @@ INVITATION_DAYS = 7
 _AUDIT_LOCK = 7203001  # any constant: the one advisory lock under which audit entries are chained
 
 
+@transaction.atomic
 def record(
     *,
     actor: Actor | None,

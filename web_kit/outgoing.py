@@ -255,6 +255,8 @@ def is_public(address: Address) -> bool:
     """Whether an address, and the IPv4 address that it may carry inside, belongs to the open internet."""
     inner: list[Address] = [address]
     if isinstance(address, ipaddress.IPv6Address):
+        if address.is_site_local:  # the old private range fec0::/10, which ``is_global`` does not know
+            return False
         inner += [one for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if one is not None]
         if address in _NAT64 or int(address) < 2**32:
             inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
@@ -277,7 +279,7 @@ def _redirected(target: _Target, response: httpx.Response) -> _Target:
 
 def _copied(response: httpx.Response, file: BinaryIO, most_bytes: int, deadline: float) -> int:
     announced = response.headers.get("Content-Length", "")
-    if announced.isdigit() and int(announced) > most_bytes:
+    if announced.isdecimal() and int(announced) > most_bytes:
         raise _too_large(most_bytes)
     size = 0
     for block in _blocks(response, deadline):

@@ -20,6 +20,7 @@ _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _CONFINED = "--confined"
 MEMORY_BYTES = 16 * 2**30  # of address space: thread pools and arenas reserve many times what they use
+CPU_SECONDS = 6 * 3600  # a million rows take minutes
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
         rest = rest[1:]
         leave_network()  # before the next step: a change of credentials would undo it
         limit_memory(MEMORY_BYTES)
+        limit_cpu(CPU_SECONDS)
     program, arguments = rest[0], rest[1:]
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -75,6 +77,16 @@ def limit_memory(size: int) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    except (ImportError, ValueError, OSError):
+        pass  # not this platform, or a lower limit holds already
+
+
+def limit_cpu(seconds: int) -> None:
+    """Let the kernel end this process after so many seconds of work."""
+    try:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     except (ImportError, ValueError, OSError):
         pass  # not this platform, or a lower limit holds already
 

@@ -5,6 +5,7 @@ Beat calls it, and a deletion rings for it; whatever is interrupted is found aga
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 
 from django.core.files.storage import default_storage
@@ -32,7 +33,10 @@ from work_kit.files import delete_tree
 
 READERS_LEAVE_WITHIN = timedelta(minutes=10)  # a page or download that began on an earlier attempt may still read it
 _LOOK_AGAIN = timedelta(minutes=1)
+_AFTER_TROUBLE = timedelta(hours=1)
 DATASETS_IN_ONE_ROUND = 20
+
+logger = logging.getLogger(__name__)
 
 
 def tidy_later(*, dataset: Dataset, after: timedelta = timedelta(0)) -> None:
@@ -43,9 +47,19 @@ def tidy_later(*, dataset: Dataset, after: timedelta = timedelta(0)) -> None:
 
 
 def tidy_data() -> int:
-    """One round over all datasets that have something to remove. Returns how many were finished."""
+    """One round over all datasets that have something to remove. Returns how many were finished.
+
+    A dataset whose files cannot be removed now does not stop the others; it is looked at again an hour later.
+    """
     due = Dataset.objects.filter(tidy_after__lte=timezone.now()).select_related("job").order_by("tidy_after")
-    return sum(tidy_dataset(dataset=dataset) for dataset in due[:DATASETS_IN_ONE_ROUND])
+    done = 0
+    for dataset in due[:DATASETS_IN_ONE_ROUND]:
+        try:
+            done += tidy_dataset(dataset=dataset)
+        except Exception:  # whatever a storage raises; recorded, and tried again
+            logger.exception("the old rows of dataset %s could not be removed", dataset.pk)
+            Dataset.objects.filter(pk=dataset.pk).update(tidy_after=timezone.now() + _AFTER_TROUBLE)
+    return done
 
 
 def tidy_dataset(*, dataset: Dataset) -> bool:

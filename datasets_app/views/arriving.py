@@ -102,7 +102,7 @@ def store_sent_part(request: HttpRequest, actor: Actor, pending: PendingUpload, 
             actor=actor,
             pending=pending,
             content=request,
-            announced=int(announced) if announced.isdigit() else None,
+            announced=int(announced) if announced.isdecimal() else None,
             offset=int(offset),
         )
     except UnreadablePostError as error:

@@ -80,7 +80,11 @@ class PlainRows:
         rows = np.flatnonzero(self.fits)
         starts, ends = self._starts[rows], self._starts[rows + 1]
         cuts = np.stack((quotes[first + 2] + 1, quotes[first + 3], quotes[first + 6] + 1, quotes[first + 7]), axis=1)
-        around = ((starts, cuts[:, 0], form.before), (cuts[:, 1], cuts[:, 2], form.between), (cuts[:, 3], ends, form.after))
+        around = (
+            (starts, cuts[:, 0], form.before),
+            (cuts[:, 1], cuts[:, 2], form.between),
+            (cuts[:, 3], ends, form.after),
+        )
         same = np.ones(len(rows), bool)
         for begin, end, text in around:
             same &= end - begin == len(text)
@@ -185,4 +189,3 @@ class _Counts:
         below = (np.uint64(1) << bit) - np.uint64(1)
         counts: Places = np.bitwise_count(self._words[word] & below) + self._before[word]
         return counts
-

@@ -59,7 +59,7 @@ def _digest(request: HttpRequest, actor: Actor) -> str:
 def _repeated(request: HttpRequest, actor: Actor, digest: str) -> TrainingJob | None:
     """The job that the first sending of this very request made; the SDK says when it repeats one."""
     count = request.headers.get("x-stainless-retry-count", "0")
-    if not count.isdigit() or int(count) < 1:
+    if not count.isdecimal() or int(count) < 1:
         return None
     return (
         TrainingJob.objects.filter(
@@ -181,7 +181,7 @@ def events(request: HttpRequest, actor: Actor, job_id: str) -> JsonResponse:
     rows = JobEvent.objects.filter(_not_repeated(training), job_id=training.work_id, kind__in=TOLD_KINDS)
     if after := request.GET.get("after"):
         number = after.removeprefix("ftevent-")
-        if not number.isdigit():
+        if not number.isdecimal():
             raise refuse("after", f"{after!r} is not the id of an event.")
         rows = rows.filter(pk__lt=int(number))
     limit = _limit(request, 20)
@@ -237,6 +237,6 @@ def _job(actor: Actor, job_id: str) -> TrainingJob:
 
 def _limit(request: HttpRequest, default: int) -> int:
     text = request.GET.get("limit", str(default))
-    if not text.isdigit() or not 1 <= int(text) <= 100:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
         raise refuse("limit", "limit must be a whole number from 1 to 100.")
     return int(text)

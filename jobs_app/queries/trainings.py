@@ -188,7 +188,7 @@ def model_files(model_name: str, project: Project) -> ModelFilesRef:
 def find_checkpoint(name: str, project: Project) -> Checkpoint | None:
     """The newest committed checkpoint with this API name (``...:ckpt-step-N``), or None."""
     head, _, step = name.rpartition(":ckpt-step-")
-    if not head or not step.isdigit():
+    if not head or not step.isdecimal():
         return None
     return (
         Checkpoint.objects.filter(

@@ -100,7 +100,7 @@ def test_the_host_that_was_typed_is_the_host_that_is_asked_for(server, settings)
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "localhost", "0.0.0.0", "10.1.2.3", "192.168.1.1", "172.16.0.9", "169.254.169.254", "100.64.0.1",
-     "[::1]", "[fe80::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "2130706433",
+     "[::1]", "[fec0::1]", "[fe80::1]", "[fd00::1]", "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "2130706433",
      "0x7f.1", "127.1", "224.0.0.1", "255.255.255.255"],
 )  # fmt: skip
 def test_private_addresses_are_refused_however_they_are_written(host, server, settings):

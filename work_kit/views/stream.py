@@ -22,7 +22,7 @@ def job_events(request: HttpRequest, job: Job, *, url: str = "") -> StreamingHtt
 
 def _cursor(request: HttpRequest) -> int:
     text = request.headers.get("Last-Event-ID") or request.GET.get("after") or "0"
-    return int(text) if text.isdigit() and len(text) < 19 else 0
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
 
 
 async def _messages(job_id: str, cursor: int, url: str) -> AsyncIterator[ServerSentEvent]:

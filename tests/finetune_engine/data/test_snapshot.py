@@ -281,7 +281,7 @@ def test_pairs_are_frozen_with_both_answers(prepare_text, freeze):
 
 
 def test_lengths_are_told_for_each_split(prepare_text, freeze):
-    manifest, frame = freeze(prepare_text("a.jsonl", jsonl(rows(40))))
+    manifest, _ = freeze(prepare_text("a.jsonl", jsonl(rows(40))))
     told = manifest["statistics"]["splits"]
     counted = {name: sum(bar["count"] for bar in told[name]["prompt_length_histogram"]) for name in told}
     assert counted == manifest["counts"]
