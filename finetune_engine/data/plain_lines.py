@@ -87,7 +87,11 @@ def _batch(group: Lines, detected: Detected, max_bytes: int) -> Batch:
     frame, others = plain
     if not others:
         return Batch(frame)
-    rest = Lines(*([column[place] for place in others] for column in group))
+    rest = Lines(
+        [group.rows[place] for place in others],
+        [group.numbers[place] for place in others],
+        [group.lines[place] for place in others],
+    )
     parsed = _parsed(rest, detected, max_bytes)
     return Batch(pl.concat([frame, parsed.frame], how="diagonal").sort("row"), parsed.findings)
 

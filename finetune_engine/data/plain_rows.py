@@ -102,7 +102,8 @@ class PlainRows:
         inside = self.fits[row] & ((nth == 3) | (nth == 7)) & (marks != _QUOTE)
         matter = np.zeros(len(self.fits), bool)
         matter[may_matter(self._data, places[inside], marks[inside], row[inside])] = True
-        return matter[self.fits]
+        chosen: Mask = matter[self.fits]
+        return chosen
 
     def frame(self) -> pl.DataFrame:
         """The rows that fit: ``prompt``, ``answer``, their normal forms and words, ``original_form``, and ``suspect``."""

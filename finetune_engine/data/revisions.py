@@ -151,7 +151,9 @@ def _change_rows(batch: Batch, mask: pl.Series, change: Callable[[Row], Row | No
             kinds |= {"original": pl.String, "original_form": pl.String, "suspect": pl.Boolean}
             rows = [row | {"original_form": None, "suspect": None} for row in rows]
         new = pl.DataFrame({name: [row[name] for row in rows] for name in names}, schema=kinds)
-        batch.frame = frame.with_columns(replaced(frame[name], np.array(places), new[name]) for name in names)
+        before = frame.select(names).select(pl.all().gather(places))
+        changed_ones = [name for name in names if not new[name].equals(before[name], null_equal=True)]
+        batch.frame = frame.with_columns(replaced(frame[name], np.array(places), new[name]) for name in changed_ones)
 
 
 def _cut_words(batch: Batch, limit: int) -> None:

@@ -125,16 +125,15 @@ class Index:
     def _fixed(self) -> npt.NDArray[np.int8]:
         """Rows whose split is settled already, by the file they came in or by an earlier snapshot; -1 for the rest."""
         wanted = {name for name in SPLITS if self._spec.split.get(name, 0) > 0}
-        # A part that the file did not come with is taken from its train rows.
         uploaded = set(self.splits.drop_nulls().unique().to_list())
-        settled = wanted if wanted <= uploaded else wanted - {"train"}
+        # What came as held out is never learnt from. A part that the file did not come with is taken from its train rows.
+        settled = uploaded if wanted <= uploaded else uploaded - {"train"}
         places = {name: place for place, name in enumerate(SPLITS) if name in settled}
         fixed = self.splits.replace_strict(places, default=-1, return_dtype=pl.Int8).fill_null(-1).to_numpy().copy()
         if self._spec.frozen_test is not None:
             frozen = earlier_rows(self._spec.frozen_test)
             test = frozen.filter(pl.col("split") == "test")
             stays = np.isin(self.keys, test["key"].to_numpy()) | np.isin(self.contents, test["content"].to_numpy())
-            fixed[(fixed == SPLITS.index("test")) & ~stays] = -1
             fixed[stays] = SPLITS.index("test")
         return fixed
 

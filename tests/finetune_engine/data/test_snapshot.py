@@ -140,6 +140,20 @@ def test_the_test_part_of_an_earlier_snapshot_stays_test(prepare_text, freeze, t
     assert set(after.filter(pl.col("split") == "test")["content_hash"]) == tested
 
 
+def test_rows_that_a_later_file_holds_out_are_not_learnt_from(prepare_text, freeze, tmp_path):
+    _, before = freeze(prepare_text("a.jsonl", jsonl(rows(60))))
+    before.write_parquet(tmp_path / "before.parquet")
+    later = rows(60) + [row | {"split": "test"} for row in rows(80)[60:]]
+    _, after = freeze(prepare_text("b.jsonl", jsonl(later)), frozen_test=str(tmp_path / "before.parquet"))
+    assert set(after.filter(pl.col("row") > 60)["split"]) == {"test"}
+
+
+def test_uploaded_test_rows_stay_held_out_though_no_test_part_is_asked_for(prepare_text, freeze):
+    items = [row | {"split": "test" if i < 20 else "train"} for i, row in enumerate(rows())]
+    _, frame = freeze(prepare_text("a.jsonl", jsonl(items)), split={"train": 0.9, "validation": 0.1, "test": 0})
+    assert set(frame.filter(pl.col("split") == "test")["row"]) == set(range(1, 21))
+
+
 @pytest.mark.parametrize(
     ("count", "overrides", "code"),
     [(2, None, "too_few_examples"), (5, [{"row": i, "status": "rejected"} for i in range(1, 6)], "no_examples")],
