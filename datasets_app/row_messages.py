@@ -14,8 +14,9 @@ LONGEST_EDIT = 200_000  # characters in all messages of one row
 DEEPEST = 30  # levels of lists and objects inside a message
 
 
-def checked_messages(messages: Any) -> list[dict[str, Any]]:
-    """The messages without anything but role and content, or UserError saying what is wrong with them."""
+def checked_messages(messages: Any, *, is_plain_text: bool = False) -> list[dict[str, Any]]:
+    """The messages without anything but role and content, or UserError saying what is wrong with them. Only plain texts
+    may lack an input."""
     if not isinstance(messages, list) or not messages:
         raise UserError("missing_messages_list", _("A row needs at least a question and an answer."), field="messages")
     clean: list[dict[str, Any]] = []
@@ -29,7 +30,7 @@ def checked_messages(messages: Any) -> list[dict[str, Any]]:
         kept = {key: message[key] for key in ("name", "tool_calls", "tool_call_id", "weight") if key in message}
         clean.append({"role": message["role"], "content": storable(content), **storable(kept)})
     check_size(clean)
-    if not any(m["role"] == "user" and (m["content"] or "").strip() for m in clean):
+    if not is_plain_text and not any(m["role"] == "user" and (m["content"] or "").strip() for m in clean):
         raise UserError("empty_input", _("Write the input: the model needs something to answer."), field="prompt")
     if clean[-1]["role"] != "assistant" or not (clean[-1]["content"] or "").strip():
         raise UserError("empty_answer", _("Write the answer: it is what the model learns."), field="answer")

@@ -42,11 +42,11 @@ def main(path: Path, name: str, options: dict[str, Any]) -> dict[str, Any]:
         return {"error": {"code": "too_deep", "message": f"{name} is nested too deeply to be read.", "status": 422}}
     lines = _line_count(path) if _is_plain(path, preview.file_type) else None
     answer = asdict(preview)
-    answer["rows"] = [_judged(row, options) for row in answer["rows"]]
+    answer["rows"] = [_judged(row, options, preview.format) for row in answer["rows"]]
     return {"preview": shortened(answer) | {"lines": lines}}
 
 
-def _judged(row: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _judged(row: dict[str, Any], options: dict[str, Any], format_name: str | None) -> dict[str, Any]:
     """The row as the model will see it (cleaned), with the status that the row by itself would get, and why."""
     from finetune_engine.data.cleaning import clean_messages, read_plan
     from finetune_engine.data.codes import status_of, worse
@@ -59,7 +59,11 @@ def _judged(row: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     task_type = str(options.get("task_type") or "auto")
     worse_answer = row.get("rejected") or None
     findings = check_messages(
-        messages, task_type="chat" if task_type == "auto" else task_type, rejected=worse_answer, row=row["row"]
+        messages,
+        task_type="chat" if task_type == "auto" else task_type,
+        rejected=worse_answer,
+        row=row["row"],
+        is_plain_text=format_name == "text",
     )
     status = "accepted"
     for finding in findings:

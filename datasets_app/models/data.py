@@ -106,6 +106,11 @@ class Dataset(models.Model):
         return self.import_attempt or 0
 
     @property
+    def is_plain_text(self) -> bool:
+        """Whether its rows are texts without an input."""
+        return self.format == "text"
+
+    @property
     def usable(self) -> int:
         """Rows that would go into a snapshot now."""
         return self.accepted + self.flagged

@@ -137,7 +137,7 @@ def _acceptable(dataset: Dataset, found: list[Example]) -> list[Example]:
     unusable = set()
     for example in doubtful:
         try:
-            checked_messages(texts[example.row].messages)
+            checked_messages(texts[example.row].messages, is_plain_text=dataset.is_plain_text)
         except UserError:
             unusable.add(example.pk)
     return [example for example in found if example.pk not in unusable]

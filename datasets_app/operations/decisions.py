@@ -76,7 +76,7 @@ def edit_example(
     check_ready(dataset)
     if messages is None:
         messages = with_texts(current_messages(dataset, example), prompt, answer)
-    clean = checked_messages(messages)
+    clean = checked_messages(messages, is_plain_text=dataset.is_plain_text)
     has_label = dataset.task_type == TaskType.CLASSIFICATION
     values = {
         "status": Status.ACCEPTED,
@@ -246,7 +246,7 @@ def _values_before(before: dict[str, Any], example: Example) -> dict[str, Any]:
 
 def _check_acceptable(dataset: Dataset, example: Example) -> None:
     try:
-        checked_messages(current_messages(dataset, example))
+        checked_messages(current_messages(dataset, example), is_plain_text=dataset.is_plain_text)
     except UserError as error:
         sentence = _(
             "Row %(n)s has no complete question and answer, so there is nothing to accept. Edit it first, or leave it out."

@@ -111,7 +111,13 @@ def _checked(
 ) -> list[Finding]:
     from finetune_engine.data.validation import check_messages
 
-    return check_messages(messages, task_type=dataset.task_type, rejected=rejected or None, row=example.row)
+    return check_messages(
+        messages,
+        task_type=dataset.task_type,
+        rejected=rejected or None,
+        row=example.row,
+        is_plain_text=dataset.is_plain_text,
+    )
 
 
 def _status(finding: Finding) -> str:

@@ -194,7 +194,7 @@ def check_edit(dataset: Dataset, row: ExampleRow, messages: Sequence[Message]) -
     """What these messages change against the original, and what still speaks against them."""
     changes = changed_texts(dataset, row.text.messages, messages)
     try:
-        clean = checked_messages(list(messages))
+        clean = checked_messages(list(messages), is_plain_text=dataset.is_plain_text)
     except UserError as error:
         return EditCheck(changes, [], error.sentence)
     noted = [Noted(f.code, code_title(f.code), _sentence(f.message)) for f in recheck(dataset, row, clean)]
@@ -220,7 +220,8 @@ def recheck(dataset: Dataset, row: ExampleRow, messages: Sequence[Message]) -> l
     from finetune_engine.data.validation import check_messages
 
     rejected = rejected_messages(row) or None
-    return list(check_messages(list(messages), task_type=str(dataset.task_type), rejected=rejected))
+    task, is_plain_text = str(dataset.task_type), dataset.is_plain_text
+    return list(check_messages(list(messages), task_type=task, rejected=rejected, is_plain_text=is_plain_text))
 
 
 def _unknown_label(dataset: Dataset, label: str) -> Noted | None:

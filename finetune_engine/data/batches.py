@@ -31,7 +31,7 @@ __all__ = [
     "WORDS", "Batch", "answer_of", "batches", "content_hash", "dump", "normalise", "normalised", "prompt_of", "setting_of",
 ]  # fmt: skip
 
-BATCH_ROWS = 8_000
+BATCH_ROWS = 6_000
 BATCH_BYTES = 16 * 1024 * 1024
 
 SCHEMA: dict[str, Any] = {

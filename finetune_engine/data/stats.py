@@ -17,6 +17,7 @@ from finetune_engine.data.stored_once import filled
 
 _BINS = 20
 _COMPARED_ROWS = 1_000
+_COMPARED_CHARACTERS = 4_000  # of each: whole contracts would fill the memory
 _PAIRS = 1_000
 # Words are counted in all rows of sets up to this size, in an evenly spread sample of larger ones.
 WORD_ROWS = 10_000
@@ -74,7 +75,8 @@ class Statistics:
         self._word_rows += frame.height
         self._vocabulary = np.union1d(self._vocabulary, words.hash(seed=3).unique().to_numpy())
         if len(self._sample) < _COMPARED_ROWS:
-            self._sample.extend(text.head(_COMPARED_ROWS - len(self._sample)).to_list())
+            some = text.head(_COMPARED_ROWS - len(self._sample))
+            self._sample.extend(some.str.slice(0, _COMPARED_CHARACTERS).to_list())
 
     def as_dict(self) -> dict[str, Any]:
         """``total_examples, avg_prompt_length, avg_completion_length, vocabulary_size, diversity_score`` and more.

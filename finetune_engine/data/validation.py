@@ -38,8 +38,9 @@ def check_messages(
     min_prompt_words: int = 0,
     min_completion_words: int = 0,
     pii: bool = True,
+    is_plain_text: bool = False,
 ) -> list[Finding]:
-    """Everything that can be said of one row by itself, as after an edit.
+    """Everything that can be said of one row by itself, as after an edit. ``is_plain_text`` rows have no input by nature.
 
     ``rejected`` holds the worse answer's messages of a preference pair. With ``row`` the sentences begin with the row's
     place; without, they are predicates ("has no answer."). The least numbers of words count for ``completion`` tasks
@@ -50,7 +51,7 @@ def check_messages(
     findings: list[Finding] = []
     turns = check_turns(list(messages), "messages", findings)
     if turns:
-        is_plain_text = len(turns) == 1 and turns[0]["role"] == "assistant"
+        is_plain_text = is_plain_text or (len(turns) == 1 and turns[0]["role"] == "assistant")
         if is_plain_text:  # that nobody asked is its nature
             findings = [finding for finding in findings if finding.code != "roles_not_alternating"]
         findings += row_checks.empty_parts(turns, is_plain_text=is_plain_text)

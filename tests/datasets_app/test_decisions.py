@@ -131,3 +131,10 @@ def test_tool_calls_nested_beyond_reason_are_refused():
         deep = [deep]
     with pytest.raises(UserError, match="too deeply"):
         checked_messages([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "tool_calls": deep}])
+
+
+def test_a_plain_text_can_be_edited_without_an_input(actor, dataset_from):
+    texts = dataset_from("deeds.jsonl", [{"text": f"The deed number {n} was signed in the office."} for n in range(9)])
+    said = "The deed was signed at noon."
+    edited = operations.edit_example(actor=actor, dataset=texts, example=row(texts, 1), answer=said)
+    assert (texts.format, edited.status, edited.edited_messages[-1]["content"]) == ("text", "accepted", said)

@@ -117,8 +117,7 @@ def split_name(value: Any) -> str | None:
 
 
 def split_column(columns: Sequence[str], rows: Sequence[Row]) -> str | None:
-    """A column that holds split names in every row that was looked at."""
+    """A column that holds split names, or nothing, in every row that was looked at."""
     column = find_column(columns, SPLIT_COLUMNS)
-    if column and rows and all(split_name(row.get(column)) for row in rows):
-        return column
-    return None
+    filled = [row[column] for row in rows if row.get(column) not in (None, "")] if column else []
+    return column if filled and all(map(split_name, filled)) else None

@@ -156,3 +156,11 @@ def test_checking_a_row_does_not_load_the_table_library():
     root = Path(__file__).parents[3]
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_plain_text_has_no_input_by_nature():
+    messages = [
+        {"role": "user", "content": ""},
+        {"role": "assistant", "content": "The deed was signed in the harbour."},
+    ]
+    assert check_messages(messages, task_type="completion", is_plain_text=True) == []
