@@ -51,11 +51,14 @@ def _run(rows: int) -> dict[str, dict[str, float]]:
     import django
 
     django.setup()
+    from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
     from benchmarks.bulk_load import made_dataset_row
     from benchmarks.preparation import command_cost, write_rows
 
+    # A file, as in a house: Django's tests would hold the rows in memory.
+    connection.settings_dict["TEST"]["NAME"] = os.path.join(os.environ["DATA_DIR"], "bench.sqlite3")
     old = setup_databases(verbosity=0, interactive=False)
     try:
         with tempfile.TemporaryDirectory() as folder:
