@@ -74,7 +74,8 @@ async function keepDraft(isLeaving = false) {
     if (card !== form()) return;
     if (answer.ok) {
       const place = document.getElementById("edit-check");
-      if (!changed) place.innerHTML = text; /* rendered and escaped by the server */
+      const rendered = new DOMParser().parseFromString(text, "text/html"); /* a fragment of the server's, without scripts */
+      if (!changed) place.replaceChildren(...rendered.body.childNodes);
     } else changed = true;
   } catch (error) {
     changed = true;
