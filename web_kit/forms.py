@@ -39,18 +39,6 @@ class StyledForm(forms.Form):
         _add(self, error)
 
 
-class StyledModelForm(forms.ModelForm):  # type: ignore[type-arg]  # the stubs make it generic, Django does not
-    """The same for a form made from a model."""
-
-    default_renderer = TunesmithRenderer
-    required_css_class = "is-required"
-    terms: ClassVar[dict[str, str]] = {}
-
-    def add_user_error(self, error: UserError) -> None:
-        """Show ``error`` beside the field it names, or above the form when it names none of ours."""
-        _add(self, error)
-
-
 def _add(form: forms.BaseForm, error: UserError) -> None:
     if not form.is_bound:
         raise ValueError("An error can be added to a submitted form only.")

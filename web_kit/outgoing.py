@@ -119,11 +119,6 @@ def send(
         return response.status_code, b"".join(kept)
 
 
-def check_url(url: str) -> None:
-    """Raises UserError when this address may not be reached, as it stands now. A request checks again by itself."""
-    _checked(url)
-
-
 def _client() -> httpx.Client:
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)

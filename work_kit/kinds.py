@@ -77,8 +77,3 @@ def kind_of(name: str) -> JobKind:
         return _KINDS[name]
     except KeyError:
         raise LookupError(f"no installed app runs jobs of kind {name!r}; known: {sorted(_KINDS)}") from None
-
-
-def kind_names() -> list[str]:
-    """All registered names, sorted."""
-    return sorted(_KINDS)

@@ -16,15 +16,12 @@ from datasets_app.queries.policy import CLEANING, all_kinds, checked_plan
 from finetune_engine.errors import UserError
 
 
-def set_pii_decision(*, actor: Actor, kind: str, action: str) -> DataPolicy:
-    """Say what happens to personal data of ``kind`` (``mask``, ``reject``, ``keep``) in everything that is frozen from
-    now on. Snapshots that exist stay as they are. Raises UserError for an unknown kind or action."""
-    return set_pii_decisions(actor=actor, decisions={kind: action})
-
-
 def set_pii_decisions(*, actor: Actor, decisions: dict[str, str]) -> DataPolicy:
-    """The same for several kinds at once; all or none. A decision that stands already is confirmed: its person and
-    time become the newest."""
+    """Say what happens to personal data of each kind (``{kind: mask | reject | keep}``) in everything that is frozen from
+    now on; all or none. A decision that stands already is confirmed: its person and time become the newest.
+
+    Snapshots that exist stay as they are. Raises UserError for an unknown kind or action.
+    """
     kinds = all_kinds()
     for kind, action in decisions.items():
         if kind not in kinds:

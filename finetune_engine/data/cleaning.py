@@ -230,21 +230,6 @@ def rows_to_clean(frame: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
     return needed.rename("needs_cleaning")
 
 
-def clean_column(column: pl.Series, plan: CleaningPlan) -> tuple[pl.Series, dict[int, list[str]]]:
-    """The cleaned column, and for each text that changed (by its place) the steps that changed it."""
-    steps: dict[int, list[str]] = {}
-    places: list[int] = []
-    texts: list[str] = []
-    needed = needs_cleaning(column, plan).arg_true()
-    for place, text in zip(needed.to_list(), column.gather(needed).to_list(), strict=True):
-        cleaned, by = clean_text(text, plan)
-        if by:
-            steps[place] = by
-            places.append(place)
-            texts.append(cleaned)
-    return (column.clone().scatter(places, texts) if places else column), steps
-
-
 def _run(name: str, text: str, plan: CleaningPlan) -> str:
     if name == "boilerplate":
         return without_boilerplate(text, plan.boilerplate)

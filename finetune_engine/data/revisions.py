@@ -15,8 +15,7 @@ import polars as pl
 
 from finetune_engine.data.batches import SCHEMA, Batch, subject_of
 from finetune_engine.data.canonical import answer_of, dump, prompt_of, setting_of
-from finetune_engine.data.cleaning import CleaningPlan, clean_messages, clean_text, needs_cleaning
-from finetune_engine.data.cleaning_steps import may_change
+from finetune_engine.data.cleaning import CleaningPlan, clean_messages, clean_text, needs_cleaning, rows_to_clean
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.records import Finding, Message
 from finetune_engine.data.sparse_lists import sparse_lists
@@ -26,6 +25,9 @@ from finetune_engine.data.tokens import TOKENS_PER_MESSAGE, TokenCounter
 
 _WORD = re.compile(r"\S+\s*")
 _CHARS_PER_TOKEN = 4
+
+# The bytes of a question and an answer as messages, but for their texts.
+_BARE = len('[{"role":"user","content":""},{"role":"assistant","content":""}]')
 
 # Steps that leave printable ASCII without blanks at its ends alone.
 _FOR_UNUSUAL = frozenset(("repair_unicode", "control_characters", "nfc", "whitespace"))
@@ -70,21 +72,16 @@ def _may_need(frame: pl.DataFrame, plan: CleaningPlan) -> pl.Series:
 
 def _clean(batch: Batch, plan: CleaningPlan) -> None:
     frame = batch.frame
-    # Rows with more than one plain question are cleaned as messages: the table holds their other texts only as JSON.
+    # Rows with more than one plain question, or with escapes, are looked at as messages: the table holds their other
+    # texts only as JSON.
     may = pl.repeat(False, frame.height, eager=True)
     if plan.steps:
-        whole = (frame["setting"] != "") | frame["rejected"].is_not_null()
         may = _may_need(frame, plan)
-        if whole.any():
-            index = whole.arg_true()
-            shown = frame["setting"].gather(index)
-            other = pl.select(
-                pl.concat_str(shown, frame["rejected"].gather(index).fill_null("")).alias("t")
-            ).to_series()
-            # Inside JSON an odd character may be written as an escape.
-            worse = may_change(frame["rejected"].gather(index), plan.steps, in_json=True)
-            odd = needs_cleaning(other, plan) | other.str.contains("\\", literal=True) | worse
-            may = may.scatter(index, may.gather(index) | odd)
+        sizes = (pl.col(name).str.len_bytes() for name in ("prompt", "answer"))
+        more = (pl.col("messages").str.len_bytes() != sum(sizes, start=pl.lit(_BARE))).fill_null(False)
+        index = frame.select(more | (pl.col("setting") != "") | pl.col("rejected").is_not_null()).to_series().arg_true()
+        if len(index):
+            may = may.scatter(index, may.gather(index) | rows_to_clean(frame[index], plan))
         may &= frame["messages"].ne_missing("[]")
     cleaned: dict[int, list[str]] = {}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from finetune_engine.data.message_texts import written_texts
-from finetune_engine.data.records import Message
 from finetune_engine.errors import UserError
 
 _AT_ONCE = 1_000
@@ -39,10 +37,6 @@ class TokenCounter:
             part = list(texts[start : start + _AT_ONCE])
             out.extend(len(e.ids) for e in self._tokenizer.encode_batch_fast(part, add_special_tokens=False))
         return out
-
-    def count_messages(self, messages: Sequence[Message]) -> int:
-        """Tokens of a conversation: its written texts and about four marks for each message."""
-        return sum(self.count([text for _, text in written_texts(messages)])) + TOKENS_PER_MESSAGE * len(messages)
 
 
 def _bad(sentence: str) -> UserError:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from datasets_app.models import Snapshot
+
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -86,3 +88,5 @@ def test_from_the_upload_to_the_snapshot(live_server, browse, client_for, projec
     looks_right(page, "the snapshot")
     page.goto(detail + "snapshots")
     looks_right(page, "all snapshots")
+    snapshot = Snapshot.objects.get(project=project)
+    assert sum(snapshot.counts.values()) == 41, "forty good rows and the one that was mended"

@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from accounts_app.models import AuditEntry
 from datasets_app.models import DataPolicy, Dataset
-from datasets_app.operations.policy import set_pii_decision, set_pii_decisions
+from datasets_app.operations.policy import set_pii_decisions
 from datasets_app.queries.personal import personal_example, personal_examples
 from datasets_app.queries.policy import kind_decisions, pii_policy
 from datasets_app.queries.rows import full_rows, visible
@@ -38,13 +38,13 @@ def url(project, dataset):
 
 def test_every_kind_is_masked_until_somebody_decides(actor, project):
     assert set(pii_policy(project).values()) == {"mask"}
-    set_pii_decision(actor=actor, kind="email", action="keep")
+    set_pii_decisions(actor=actor, decisions={"email": "keep"})
     assert pii_policy(project)["email"] == "keep"
     assert pii_policy(project)["card"] == "mask"
 
 
 def test_a_decision_says_who_and_when_and_is_audited_without_any_value(actor, project, owner):
-    set_pii_decision(actor=actor, kind="card", action="reject")
+    set_pii_decisions(actor=actor, decisions={"card": "reject"})
     card = next(one for one in kind_decisions(project) if one.kind == "card")
     assert (card.action, card.decided.by) == ("reject", "Olga Owner")
     assert card.decided.at is not None
@@ -99,7 +99,7 @@ def test_a_row_left_out_for_another_kind_is_not_shown_as_masked(letters, project
 
     both = f"Send the bill for card {CARD} to {MAIL} at once, please."
     operations.edit_example(actor=actor, dataset=letters, example=visible(letters).get(row=21), prompt=both)
-    set_pii_decision(actor=actor, kind="card", action="reject")
+    set_pii_decisions(actor=actor, decisions={"card": "reject"})
     assert personal_examples(letters, "email", pii_policy(project)).items[0].is_left_out
     page = client_for(trainer).get(url(project, letters) + "?kind=email").content.decode()
     assert page.count("this row is left out of snapshots") == 1

@@ -9,7 +9,7 @@ from django.test import Client
 
 from accounts_app.operations import create_project
 from datasets_app.models import Example
-from datasets_app.operations.policy import set_pii_decision
+from datasets_app.operations.policy import set_pii_decisions
 from tests.datasets_app.conftest import clause_lines
 
 BASE = "/api/v1"
@@ -80,7 +80,7 @@ def test_a_key_that_only_reads_decides_nothing(call, mixed):
 
 
 def test_personal_data_is_counted_and_never_quoted(call, mixed, actor):
-    set_pii_decision(actor=actor, kind="email", action="keep")
+    set_pii_decisions(actor=actor, decisions={"email": "keep"})
     status, answer = call("GET", f"/datasets/{mixed.pk}/personal-data")
     mail = next(one for one in answer["data"] if one["kind"] == "email")
     assert (status, mail["rows"], mail["action"], mail["decided"]["by"]) == (200, 1, "keep", "Olga Owner")

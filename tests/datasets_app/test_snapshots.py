@@ -326,8 +326,8 @@ def test_another_check_of_the_files_makes_a_snapshot_old(clauses, freeze):
 
 
 def test_another_decision_on_personal_data_makes_a_snapshot_old(actor, clauses, freeze):
-    from datasets_app.operations.policy import set_pii_decision
+    from datasets_app.operations.policy import set_pii_decisions
 
     snapshot = freeze(clauses)
-    set_pii_decision(actor=actor, kind="email", action="keep")
+    set_pii_decisions(actor=actor, decisions={"email": "keep"})
     assert not current(snapshot)

@@ -14,7 +14,6 @@ from finetune_engine.data.cleaning import (
     DEFAULT_STEPS,
     STEPS,
     CleaningPlan,
-    clean_column,
     clean_messages,
     clean_text,
     needs_cleaning,
@@ -244,15 +243,6 @@ def test_the_quick_search_over_stored_rows_never_misses_a_row(prompt, answer, pl
         assert rows_to_clean(frame, plan).item()
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(texts, max_size=5), plans)
-def test_a_column_is_cleaned_as_its_texts_are_one_by_one(column, plan):
-    cleaned, steps = clean_column(pl.Series(column, dtype=pl.String), plan)
-    one_by_one = [clean_text(text, plan) for text in column]
-    assert cleaned.to_list() == [text for text, _ in one_by_one]
-    assert steps == {place: by for place, (_, by) in enumerate(one_by_one) if by}
-
-
 @settings(max_examples=200, deadline=None)
 @given(texts)
 def test_cleaning_a_clean_text_changes_nothing(text):
@@ -273,3 +263,11 @@ def test_clean_rows_are_passed_over():
         ["The party shall give notice.", "Zwölf Boxkämpfer – jagen Viktor.", "请告诉我包裹什么时候到", None]
     )
     assert needs_cleaning(column, PLAN).to_list() == [False] * 4
+
+
+def test_a_field_that_only_the_messages_hold_is_cleaned_too(prepare_text):
+    answer = {"role": "assistant", "content": "Yes, it is.", "reasoning_content": "cafÃ© means coffee "}
+    row = {"messages": [{"role": "user", "content": "Is it open today?"}, answer]}
+    done = prepare_text("a.jsonl", json.dumps(row))
+    assert "café means coffee" in done.examples["messages"][0]
+    assert "cafÃ©" not in done.examples["messages"][0]

@@ -44,7 +44,9 @@ def read_whole(name: str, content: bytes) -> None:
         with suppress(UserError):
             records = list(islice(open_records(path, name=name).records(), _ROWS))
             detected = detect_format(records[:100], name=name)
+            assert [record.row for record in records] == list(range(1, len(records) + 1)), "a row is missing"
             for record in records:
+                assert record.value is not None or record.findings, "a row was dropped without a reason"
                 for finding in record.findings:
                     assert finding.placed(record.row, record.line, record.sheet).message
                 if record.value is not None and detected is not None:

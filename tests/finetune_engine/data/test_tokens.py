@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune_engine.data.tokens import TOKENS_PER_MESSAGE, TokenCounter
+from finetune_engine.data.tokens import TokenCounter
 from finetune_engine.errors import UserError
 
 MODEL = Path(__file__).parents[3] / "finetune_engine" / "catalogue" / "demo_base" / "model"
@@ -32,11 +32,6 @@ def test_more_texts_than_fit_at_once_keep_their_order(counter):
 
 def test_a_long_text_is_counted_whole(counter):
     assert counter.count(["word " * 20_000])[0] >= 20_000
-
-
-def test_a_conversation_is_its_texts_and_a_few_marks(counter):
-    messages = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "The tenant."}]
-    assert counter.count_messages(messages) == sum(counter.count(["Who?", "The tenant."])) + 2 * TOKENS_PER_MESSAGE
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path):
