@@ -17,6 +17,7 @@ class Provider(models.TextChoices):
     LOCAL = "local", _("A folder on this machine")
     HUB = "hub", _("Hugging Face Hub")
     OPENAI = "openai", _("OpenAI")
+    ENDPOINT = "endpoint", _("An OpenAI-compatible service")
 
 
 # Which stop a person may ask for in which state. Nothing is kept before training has begun.

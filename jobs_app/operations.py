@@ -47,12 +47,17 @@ def start_training(
     idempotency_key: str | None = None,
     openai_request: Mapping[str, Any] | None = None,
     request_sha256: str = "",
+    validation_dataset: Dataset | None = None,
+    parent_model: TrainedModel | None = None,
+    cloned_from: TrainingJob | None = None,
+    estimate: Mapping[str, Any] | None = None,
 ) -> TrainingJob:
     """Put a training in the queue. ``spec`` holds the chosen TrainingSpec fields; what is left out is automatic.
 
     With a dataset instead of a snapshot its newest snapshot is used, or its rows are frozen first. The dataset may
-    still be importing: then the job waits for it. The same ``idempotency_key`` returns the first job. Raises
-    UserError for settings, a base model or data that cannot be used.
+    still be importing: then the job waits for it. ``validation_dataset`` holds rows of their own to check with,
+    ``parent_model`` is the trained model to go on from, ``estimate`` what the person was told before. The same
+    ``idempotency_key`` returns the first job. Raises UserError for settings, a base model or data that cannot be used.
     """
     chosen = training_settings.checked(spec)
     suffix = checked_suffix(suffix)
@@ -60,6 +65,7 @@ def start_training(
     dataset = dataset or (snapshot.dataset if snapshot is not None else None)
     if dataset is None:
         raise UserError("data_missing", "Choose the data to learn from.", field="snapshot")
+    _check_parent(parent_model, base_model_key)
     title = name.strip()[:120] or dataset.name[:120]
     with transaction.atomic():
         work = submit_job(actor=actor, kind=KIND, title=title, params={}, idempotency_key=idempotency_key)
@@ -80,6 +86,10 @@ def start_training(
             base_model_key=base_model_key,
             dataset=dataset,
             snapshot=snapshot,
+            validation_dataset=validation_dataset,
+            parent_model=parent_model,
+            cloned_from=cloned_from,
+            estimate=dict(estimate or {}),
             spec=chosen,
             metadata=checked_metadata(metadata),
             openai_request=dict(openai_request or {}),
@@ -90,6 +100,17 @@ def start_training(
         if snapshot is not None and snapshot.state == "ready":
             tell_row_counts(work, dataset, snapshot)
     return training
+
+
+def _check_parent(parent: TrainedModel | None, base_model_key: str) -> None:
+    if parent is not None and parent.base_model_key != base_model_key:
+        raise UserError(
+            "parent_of_other_base",
+            f"{parent.name!r} was made from the base model {parent.base_model_key!r}; a training that goes on from it "
+            "needs the same base model.",
+            field="parent_model",
+            reason="bad_config",
+        )
 
 
 def checked_suffix(suffix: str) -> str:

@@ -91,3 +91,16 @@ class Queue(models.TextChoices):
 
     CPU = "cpu", _("Any machine")
     GPU = "gpu", _("Training machines")
+    REMOTE = "remote", _("Work that a provider does")
+
+
+class MailAbout(models.TextChoices):
+    """Which ended jobs a person wants to hear of."""
+
+    NOTHING = "nothing", _("Nothing")
+    FAILURES = "failures", _("My jobs that fail")
+    MINE = "mine", _("All my jobs")
+    ALL = "all", _("All jobs of this project")
+
+
+WEBHOOK_EVENTS = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts_app.models import ApiKey, Project, User
 from web_kit.ids import ID_LENGTH, new_id
-from work_kit.choices import Queue, Reason, State, StopAction
+from work_kit.choices import MailAbout, Queue, Reason, State, StopAction
 
 
 class Job(models.Model):
@@ -30,6 +30,7 @@ class Job(models.Model):
     phase = models.CharField(max_length=30, default="waiting")
     stop_action = models.CharField(max_length=14, choices=StopAction.choices, default=StopAction.NONE, blank=True)
     stop_requested_at = models.DateTimeField(null=True)
+    deadline_at = models.DateTimeField(null=True)
     failure_reason = models.CharField(max_length=20, choices=Reason.choices, blank=True)
     failure = models.JSONField(default=dict)  # {code, message, file?, row?, ...}
     result = models.JSONField(default=dict)
@@ -100,6 +101,9 @@ class Worker(models.Model):
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
+    memory_bytes = models.BigIntegerField(null=True)
+    memory_free_bytes = models.BigIntegerField(null=True)
+    disk_free_bytes = models.BigIntegerField(null=True)  # where the work folders lie
 
 
 class Device(models.Model):
@@ -109,9 +113,62 @@ class Device(models.Model):
     name = models.CharField(max_length=60)
     label = models.CharField(max_length=120, blank=True)
     memory_bytes = models.BigIntegerField(null=True)
+    memory_free_bytes = models.BigIntegerField(null=True)
     job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="+")
     lease_token = models.CharField(max_length=32, blank=True)
     seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["host", "name"], name="one_row_per_device")]
+
+
+class WebhookEndpoint(models.Model):
+    """An address that wants to hear of a project's jobs. ``secret`` is encrypted (``web_kit.secrets``); ``events`` are
+    names of ``choices.WEBHOOK_EVENTS``."""
+
+    id = models.CharField(primary_key=True, max_length=ID_LENGTH, default=new_id, editable=False)
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="webhooks")
+    url = models.CharField(max_length=500)
+    secret = models.TextField()
+    events = models.JSONField(default=list)
+    is_enabled = models.BooleanField(default=True)
+    created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+
+class Delivery(models.Model):
+    """The outbox: one message to one address, written with what it tells and sent afterwards, until it is taken."""
+
+    id = models.CharField(primary_key=True, max_length=ID_LENGTH, default=new_id, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, null=True, on_delete=models.CASCADE, related_name="deliveries")
+    recipient = models.ForeignKey(User, null=True, on_delete=models.CASCADE, related_name="+")  # by e-mail instead
+    job = models.ForeignKey(Job, null=True, on_delete=models.SET_NULL, related_name="deliveries")
+    event = models.CharField(max_length=60)
+    payload = models.JSONField(default=dict)
+    attempts = models.PositiveIntegerField(default=0)
+    available_at = models.DateTimeField(default=timezone.now)
+    delivered_at = models.DateTimeField(null=True)
+    given_up_at = models.DateTimeField(null=True)
+    response_status = models.PositiveIntegerField(null=True)
+    problem = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                name="one_kind_of_receiver",
+                condition=models.Q(endpoint=None) ^ models.Q(recipient=None),
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["delivered_at", "given_up_at", "available_at"], name="delivery_due")]
+
+
+class MailWish(models.Model):
+    """Which of a project's ended jobs a person wants an e-mail about. Without a row: those of one's own that failed."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="mail_wishes")
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="mail_wishes")
+    about = models.CharField(max_length=10, choices=MailAbout.choices, default=MailAbout.FAILURES)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["user", "project"], name="one_wish_per_project")]

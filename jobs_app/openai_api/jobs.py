@@ -225,7 +225,7 @@ def _job(actor: Actor, job_id: str) -> TrainingJob:
     training = None
     if job_id.startswith("ftjob-"):
         rows = queries.training_jobs(actor.project).select_related(
-            "work", "project", "dataset", "snapshot", "snapshot__dataset", "trained_model", "created_by"
+            "work", "project", "dataset", "snapshot", "snapshot__dataset", "created_by"
         )
         training = rows.filter(pk=job_id.removeprefix("ftjob-")).first()
     if training is None:

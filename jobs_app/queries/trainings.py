@@ -63,7 +63,8 @@ def training_jobs(project: Project) -> QuerySet[TrainingJob]:
     """The project's trainings, newest first, with what a list shows."""
     return (
         TrainingJob.objects.filter(project=project)
-        .select_related("work", "dataset", "snapshot", "snapshot__dataset", "trained_model", "created_by")
+        .select_related("work", "dataset", "snapshot", "snapshot__dataset", "created_by")
+        .prefetch_related("trained_models")
         .order_by("-id")
     )
 
@@ -118,11 +119,8 @@ def stop_buttons(training: TrainingJob) -> StopButtons:
 
 
 def trained_model_of(training: TrainingJob) -> TrainedModel | None:
-    """The model this job made, or None."""
-    try:
-        return training.trained_model
-    except TrainedModel.DoesNotExist:
-        return None
+    """The model this job made, or None. Models made of its checkpoints are others."""
+    return next((model for model in training.trained_models.all() if model.checkpoint_step is None), None)
 
 
 def trained_models(project: Project) -> QuerySet[TrainedModel]:
