@@ -8,7 +8,7 @@ import json
 import platform
 from pathlib import Path
 
-AREAS = ["preparation", "near_duplicates", "bulk_load", "whole_import", "pii", "generation", "pages", "review"]
+AREAS = ["preparation", "near_duplicates", "bulk_load", "whole_import", "pii", "generation", "pages", "review", "streams"]
 
 
 def main() -> None:

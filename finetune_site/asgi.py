@@ -21,6 +21,9 @@ from django.conf import settings
 from serving_app.gateway import PATHS
 from serving_app.gateway import app as gateway
 from web_kit.errors import error_body
+from web_kit.long_streams import StreamsAfterRequests
+
+pages = StreamsAfterRequests(django_application)  # type: ignore[arg-type]
 
 FORM_BYTES = 2**20  # the rest of a form around the file
 
@@ -32,7 +35,7 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     elif scope["type"] == "http" and _announced_bytes(scope) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
         await _refuse_too_large(send)
     else:
-        await django_application(scope, receive, send)  # type: ignore[arg-type]
+        await pages(scope, receive, send)
 
 
 def _announced_bytes(scope: dict[str, Any]) -> int:

@@ -85,8 +85,9 @@ class TrainingJob(models.Model):
 
     ``snapshot`` is empty only while the dataset is still being imported; ``spec`` holds the chosen fields of
     the engine's TrainingSpec, everything else is its default. ``validation_dataset`` holds rows of their own to check
-    with; ``parent_model`` is the trained model that this training goes on from. A job that a provider carries out names
-    its ``connection``, and ``remote`` keeps the provider's ids. ``estimate`` is what was told before the start.
+    with, frozen as ``validation_snapshot``; ``parent_model`` is the trained model that this training goes on from. A
+    job that a provider carries out names its ``connection``, and ``remote`` keeps the provider's ids. ``estimate`` is
+    what was told before the start.
     """
 
     id = models.CharField(primary_key=True, max_length=ID_LENGTH, default=new_id, editable=False)
@@ -98,6 +99,7 @@ class TrainingJob(models.Model):
     dataset = models.ForeignKey(Dataset, null=True, on_delete=models.SET_NULL, related_name="training_jobs")
     snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.SET_NULL, related_name="training_jobs")
     validation_dataset = models.ForeignKey(Dataset, null=True, on_delete=models.SET_NULL, related_name="+")
+    validation_snapshot = models.ForeignKey(Snapshot, null=True, on_delete=models.SET_NULL, related_name="+")
     parent_model = models.ForeignKey("TrainedModel", null=True, on_delete=models.SET_NULL, related_name="continuations")
     cloned_from = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="clones")
     connection = models.ForeignKey(ProviderConnection, null=True, on_delete=models.SET_NULL, related_name="jobs")

@@ -31,6 +31,7 @@ ROW_COUNTS_CODE = "row_counts"
 WAIT_SECONDS = 1.0  # between two looks at data that is still being imported or frozen
 SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+WHOLE_SPLIT = {"train": 1.0, "validation": 0.0, "test": 0.0}  # for data that has its validation rows elsewhere
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -74,8 +75,9 @@ def start_training(
             return first
         if snapshot is None and dataset.state == "ready":
             _check_method(chosen, dataset.task_type)
-            snapshot = _snapshot_of(actor, dataset)
+            snapshot = _snapshot_of(actor, dataset, whole=validation_dataset is not None)
         _check_examples(dataset, snapshot)
+        _check_validation(validation_dataset, dataset)
         _check_method(chosen, snapshot.task_type if snapshot is not None else dataset.task_type)
         training = TrainingJob.objects.create(
             id=work.pk,
@@ -156,7 +158,7 @@ def freeze_data(*, training: TrainingJob, actor: Actor) -> Snapshot:
         if dataset.state == "ready":
             _check_method(training.spec, dataset.task_type)
             with transaction.atomic():
-                snapshot = _snapshot_of(actor, dataset)
+                snapshot = _snapshot_of(actor, dataset, whole=training.validation_dataset is not None)
                 TrainingJob.objects.filter(pk=training.pk).update(snapshot=snapshot)
         if snapshot is None or snapshot.state != "ready":
             raise NotYet(WAIT_SECONDS)
@@ -168,6 +170,36 @@ def freeze_data(*, training: TrainingJob, actor: Actor) -> Snapshot:
     if snapshot.state != "processing":
         raise _carried("snapshot_failed", "The rows of this dataset could not be frozen for training.", snapshot.error)
     raise NotYet(WAIT_SECONDS)
+
+
+def freeze_validation(*, training: TrainingJob, actor: Actor) -> Snapshot | None:
+    """The frozen rows of the job's validation data, all of which are used to check; None when it has none of its own.
+
+    Raises NotYet and UserError as ``freeze_data``.
+    """
+    dataset = training.validation_dataset
+    snapshot = training.validation_snapshot
+    if snapshot is None:
+        if dataset is None:
+            return None
+        if dataset.state == "failed":
+            raise _carried(
+                "dataset_failed",
+                f"The validation data {dataset.name!r} could not be imported.",
+                dataset.error,
+                field="validation_file",
+            )
+        if dataset.state == "ready":
+            with transaction.atomic():
+                snapshot = _snapshot_of(actor, dataset, whole=True)
+                TrainingJob.objects.filter(pk=training.pk).update(validation_snapshot=snapshot)
+    if snapshot is None or snapshot.state == "processing":
+        raise NotYet(WAIT_SECONDS)
+    if snapshot.state != "ready":
+        sentence = "The rows of the validation data could not be frozen."
+        raise _carried("snapshot_failed", sentence, snapshot.error, field="validation_file")
+    _check_method(training.spec, snapshot.task_type)
+    return snapshot
 
 
 def settle_passes(*, training: TrainingJob, snapshot: Snapshot) -> None:
@@ -232,15 +264,33 @@ def _check_method(spec: Mapping[str, Any], task_type: str) -> None:
     )
 
 
-def _snapshot_of(actor: Actor, dataset: Dataset) -> Snapshot:
-    """The newest snapshot when freezing now would give the same rows, else a new one."""
-    newest = snapshots_of_dataset(dataset).filter(state__in=["ready", "processing"]).first()
+def _snapshot_of(actor: Actor, dataset: Dataset, *, whole: bool = False) -> Snapshot:
+    """The newest snapshot when freezing now would give the same rows, else a new one. A ``whole`` one keeps nothing
+    back for validation and test; rows that the file itself or an earlier snapshot holds out stay out of training."""
+    rows = [snapshot for snapshot in snapshots_of_dataset(dataset) if snapshot.state in {"ready", "processing"}]
+    newest = next((row for row in rows if (row.split.get("train") == 1) is whole), None)
     if newest is not None and is_current(newest, dataset):
         decided = Example.objects.filter(dataset=dataset, import_attempt=dataset.import_attempt or 0)
         if not decided.exclude(decision="").filter(decided_at__gt=newest.created_at).exists():
             return newest
     _check_examples(dataset, None)
-    return create_snapshot(actor=actor, dataset=dataset)
+    return create_snapshot(actor=actor, dataset=dataset, split=dict(WHOLE_SPLIT) if whole else None)
+
+
+def _check_validation(validation: Dataset | None, dataset: Dataset) -> None:
+    if validation is None:
+        return
+    if validation.pk == dataset.pk:
+        raise UserError(
+            "validation_is_training",
+            "The data to check with is the data to learn from, so it would show only what was learnt by heart. Choose "
+            "other data, or none: then a part of the training data is kept back for the check.",
+            field="validation_file",
+            reason="bad_config",
+        )
+    if validation.state == "failed":
+        sentence = f"The validation data {validation.name!r} could not be imported."
+        raise _carried("dataset_failed", sentence, validation.error, field="validation_file")
 
 
 def _check_examples(dataset: Dataset, snapshot: Snapshot | None) -> None:
@@ -260,10 +310,12 @@ def _check_examples(dataset: Dataset, snapshot: Snapshot | None) -> None:
         )
 
 
-def _carried(code: str, sentence: str, cause: Mapping[str, Any] | None) -> UserError:
+def _carried(
+    code: str, sentence: str, cause: Mapping[str, Any] | None, *, field: str = "training_file"
+) -> UserError:
     """A failure of the data, with the sentence of the job that met it."""
     detail = str((cause or {}).get("message") or "")
-    return UserError(str((cause or {}).get("code") or code), f"{sentence} {detail}".strip(), field="training_file")
+    return UserError(str((cause or {}).get("code") or code), f"{sentence} {detail}".strip(), field=field)
 
 
 def add_base_model(*, key: str, path_or_hub: str, name: str = "") -> BaseModel:

@@ -43,6 +43,7 @@ class TrainKind:
         """Write ``spec.json``. Raises NotYet while the data is still being imported or frozen."""
         training = TrainingJob.objects.select_related("project", "snapshot", "dataset", "work").get(pk=job.pk)
         snapshot = operations.freeze_data(training=training, actor=actor_of(job))
+        validation = operations.freeze_validation(training=training, actor=actor_of(job))
         operations.settle_passes(training=training, snapshot=snapshot)
         parquet = snapshot_parquet(snapshot)
         workdir.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,8 @@ class TrainKind:
             "resume_from": str(resume_from) if resume_from else None,
             "task_type": snapshot.task_type,
         }
+        if validation is not None:
+            spec["validation"] = {"path": str(snapshot_parquet(validation)), "sha256": validation.sha256}
         path = workdir / "spec.json"
         path.write_text(json.dumps(spec, ensure_ascii=False, indent=1), encoding="utf-8")
         return ["train", str(path), "--out", str(workdir / "out")]

@@ -8,7 +8,6 @@ the same way. Size and time have an end. Proxies of the environment are not used
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 import threading
@@ -24,15 +23,13 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from finetune_engine.errors import UserError
+from finetune_engine.net import HostPrivate, HostUnknown, checked_address
 
 MOST_REDIRECTS = 5
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 20.0
 _REDIRECTS = {301, 302, 303, 307, 308}
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _FILENAME = re.compile(r"""filename="?([^";]+)"?""", re.IGNORECASE)
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
@@ -217,8 +214,11 @@ def _checked(text: str) -> _Target:
         raise _refused("bad_url", _("Leave the name and password out of the address."))
     port = url.port or (443 if url.scheme == "https" else 80)
     ascii_host = url.raw_host.decode("ascii")
-    found = _looked_up(ascii_host, port)
-    if not _is_allowed(ascii_host, port) and not all(is_public(address) for address in found):
+    try:
+        address = checked_address(ascii_host, port, settings.OUTBOUND_ALLOWED_HOSTS)
+    except HostUnknown as error:
+        raise _refused("host_not_found", _("There is no host %(host)s. Check the address.") % {"host": host}) from error
+    except HostPrivate as error:
         raise _refused(
             "host_not_allowed",
             _(
@@ -226,40 +226,8 @@ def _checked(text: str) -> _Target:
                 "OUTBOUND_ALLOWED_HOSTS."
             )
             % {"host": host},
-        )
-    return _Target(url=url.copy_with(fragment=None), address=str(found[0]))
-
-
-def _looked_up(host: str, port: int) -> list[Address]:
-    try:
-        answers = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-        found = [ipaddress.ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers]
-    except (OSError, UnicodeError, ValueError):
-        found = []
-    if not found:
-        raise _refused("host_not_found", _("There is no host %(host)s. Check the address.") % {"host": host})
-    return sorted(set(found), key=lambda address: (address.version, int(address)))
-
-
-def _is_allowed(host: str, port: int) -> bool:
-    allowed = {entry.strip().lower() for entry in settings.OUTBOUND_ALLOWED_HOSTS}
-    return bool(allowed & {host.lower(), f"{host.lower()}:{port}"})
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address, and the IPv4 address that it may carry inside, belongs to the open internet."""
-    inner: list[Address] = [address]
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.is_site_local:  # the old private range fec0::/10, which ``is_global`` does not know
-            return False
-        inner += [one for one in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())) if one is not None]
-        if address in _NAT64 or int(address) < 2**32:
-            inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-    return all(
-        one.is_global
-        and not (one.is_multicast or one.is_reserved or one.is_loopback or one.is_link_local or one.is_unspecified)
-        for one in inner
-    )
+        ) from error
+    return _Target(url=url.copy_with(fragment=None), address=str(address))
 
 
 def _redirected(target: _Target, response: httpx.Response) -> _Target:

@@ -105,6 +105,13 @@ class Migration(migrations.Migration):
                 null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="datasets.dataset"
             ),
         ),
+        migrations.AddField(
+            model_name="trainingjob",
+            name="validation_snapshot",
+            field=models.ForeignKey(
+                null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="datasets.snapshot"
+            ),
+        ),
         migrations.AlterField(
             model_name="basemodel",
             name="provider",

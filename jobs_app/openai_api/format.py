@@ -16,6 +16,8 @@ from work_kit.models import JobEvent
 
 LEVELS = {"warning": "warn", "warn": "warn", "error": "error", "critical": "error"}
 METRIC_NAMES = {"train_accuracy": "train_mean_token_accuracy"}
+VALIDATED = ("valid_loss", "valid_mean_token_accuracy")
+METHODS = {"sft": "supervised", "dpo": "dpo"}
 
 
 def unix(moment: datetime | None) -> int | None:
@@ -27,7 +29,6 @@ def job_object(training: TrainingJob) -> dict[str, Any]:
     """``fine_tuning.job``."""
     work = training.work
     model = queries.trained_model_of(training)
-    numbers = hyperparameters(training)
     running = work.state in {State.RUNNING, State.SAVING} and work.eta_seconds is not None
     return {
         "id": training.openai_id,
@@ -37,11 +38,11 @@ def job_object(training: TrainingJob) -> dict[str, Any]:
         "estimated_finish": int(timezone.now().timestamp() + (work.eta_seconds or 0)) if running else None,
         "fine_tuned_model": model.api_name if model is not None else None,
         "finished_at": unix(work.finished_at),
-        "hyperparameters": numbers,
+        "hyperparameters": hyperparameters(training),
         "integrations": [],
         "metadata": training.metadata,
-        "method": {"type": "supervised", "supervised": {"hyperparameters": numbers}},
-        "model": training.base_model_key,
+        "method": method(training),
+        "model": training.parent_model.api_name if training.parent_model is not None else training.base_model_key,
         "organization_id": training.project.slug,
         "result_files": [f"file-{model.results_upload_id}"] if model is not None and model.results_upload_id else [],
         "seed": int(training.spec.get("seed", DEFAULTS.seed)),
@@ -49,17 +50,25 @@ def job_object(training: TrainingJob) -> dict[str, Any]:
         "trained_tokens": model.metrics.get("trained_tokens") if model is not None else None,
         "training_file": training_file(training),
         "user_provided_suffix": training.suffix or None,
-        "validation_file": None,
+        "validation_file": validation_file(training),
     }
 
 
 def status(training: TrainingJob) -> str:
     """OpenAI's word for the job's state. A job that waits for its data is ``validating_files``."""
     state = training.work.state
-    waits_for_data = training.snapshot is None or training.snapshot.state == "processing"
-    if state == State.QUEUED and waits_for_data:
+    if state == State.QUEUED and _waits_for_data(training):
         return "validating_files"
     return OPENAI_STATUS[state]
+
+
+def _waits_for_data(training: TrainingJob) -> bool:
+    if training.snapshot is None or training.snapshot.state == "processing":
+        return True
+    checked, frozen = training.validation_dataset, training.validation_snapshot
+    if frozen is not None:
+        return frozen.state == "processing"
+    return checked is not None and checked.state == "processing"
 
 
 def training_file(training: TrainingJob) -> str:
@@ -68,6 +77,25 @@ def training_file(training: TrainingJob) -> str:
     if asked:
         return str(asked)
     return f"file-{training.dataset.upload_id}" if training.dataset is not None else ""
+
+
+def validation_file(training: TrainingJob) -> str | None:
+    """The file that the job is checked with; None when a part of the training file is kept back for it."""
+    asked = training.openai_request.get("validation_file")
+    if asked:
+        return str(asked)
+    return f"file-{training.validation_dataset.upload_id}" if training.validation_dataset is not None else None
+
+
+def method(training: TrainingJob) -> dict[str, Any] | None:
+    """The method in OpenAI's words; None for one that OpenAI has no word for (KTO)."""
+    numbers = hyperparameters(training)
+    kind = METHODS.get(str(training.spec.get("method", DEFAULTS.method)))
+    if kind is None:
+        return None
+    if kind == "dpo":
+        numbers |= {"beta": training.spec.get("beta", DEFAULTS.beta)}
+    return {"type": kind, kind: {"hyperparameters": numbers}}
 
 
 def hyperparameters(training: TrainingJob) -> dict[str, Any]:
@@ -144,6 +172,8 @@ def _metric_told(data: dict[str, Any], training: TrainingJob) -> tuple[str, str,
         words.append(f"validation loss={_number(data['valid_loss'])}")
     message = f"Step {step}/{total}: {', '.join(words)}" if total else f"Step {step}: {', '.join(words)}"
     named = {METRIC_NAMES.get(key, key): value for key, value in data.items()}
+    # We always validate on all validation rows, so the full figures are the same ones.
+    named |= {f"full_{key}": named[key] for key in VALIDATED if named.get(key) is not None}
     return "info", "metrics", message, named | ({"total_steps": total} if total else {})
 
 
@@ -211,6 +241,11 @@ def trained_model_object(model: TrainedModel) -> dict[str, Any]:
 
 
 def page(rows: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
-    """A list as OpenAI's cursor pages have it."""
+    """A list as OpenAI's cursor pages have it; a client goes on with the last row's id as ``after``."""
+    return {"object": "list", "data": rows, "has_more": has_more}
+
+
+def page_with_ends(rows: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
+    """The same with the ids of its first and last row, as OpenAI lists checkpoints."""
     ends = {"first_id": rows[0]["id"], "last_id": rows[-1]["id"]} if rows else {"first_id": None, "last_id": None}
-    return {"object": "list", "data": rows, "has_more": has_more, **ends}
+    return page(rows, has_more) | ends

@@ -19,7 +19,7 @@ from datasets_app.models import Dataset, Upload
 from datasets_app.operations import create_dataset
 from finetune_engine.errors import UserError
 from jobs_app import queries
-from jobs_app.models import TrainingJob
+from jobs_app.models import TrainedModel, TrainingJob
 from jobs_app.openai_api import format as shape
 from jobs_app.openai_api.errors import openai_errors
 from jobs_app.openai_api.request import CreateRequest, json_body, read_create, refuse
@@ -30,6 +30,7 @@ from work_kit.operations import request_stop, resume_job
 
 REPEAT_WITHIN = timedelta(minutes=10)
 TOLD_KINDS = ("state", "phase", "metric", "log", "warn", "checkpoint", "error")
+SHOWN = ("project", "validation_dataset", "validation_snapshot", "parent_model")  # besides what every list shows
 LIST_PARAMETERS = frozenset({"after", "limit", "metadata"})
 
 
@@ -71,20 +72,17 @@ def _repeated(request: HttpRequest, actor: Actor, digest: str) -> TrainingJob | 
 
 
 def _start(request: HttpRequest, actor: Actor, asked: CreateRequest, digest: str) -> TrainingJob:
-    card = queries.find_base_model(asked.model)
-    if card is None:
-        raise refuse(
-            "model",
-            f"The model {asked.model!r} does not exist or cannot be fine-tuned. Ask GET /v1/models for base models.",
-            "model_not_found",
-        )
-    dataset = _dataset(actor, asked.training_file)
+    base, parent = _model(actor, asked.model)
+    dataset = _dataset(actor, asked.training_file, "training_file")
+    validation = _dataset(actor, asked.validation_file, "validation_file") if asked.validation_file else None
     return start_training(
         actor=actor,
         name=asked.suffix or dataset.name,
-        base_model_key=asked.model,
+        base_model_key=base,
         dataset=dataset,
-        spec=asked.spec(queries.automatic_learning_rate(asked.model, asked.training.get("peft", "lora"))),
+        validation_dataset=validation,
+        parent_model=parent,
+        spec=asked.spec(queries.automatic_learning_rate(base, asked.training.get("peft", "lora"))),
         suffix=asked.suffix,
         metadata=asked.metadata,
         idempotency_key=request.headers.get("Idempotency-Key"),
@@ -93,14 +91,34 @@ def _start(request: HttpRequest, actor: Actor, asked: CreateRequest, digest: str
     )
 
 
-def _dataset(actor: Actor, file_id: str) -> Dataset:
+def _model(actor: Actor, name: str) -> tuple[str, TrainedModel | None]:
+    """The base model's key, and the trained model to go on from when the name is one of the project's."""
+    parent = TrainedModel.objects.filter(project=actor.project, api_name=name).first()
+    if parent is not None:
+        return parent.base_model_key, parent
+    if queries.find_checkpoint(name, actor.project) is not None:
+        raise refuse(
+            "model",
+            f"{name!r} is a checkpoint. To go on from it, first choose 'Use this one' on the page of its training.",
+            "model_is_checkpoint",
+        )
+    if queries.find_base_model(name) is None:
+        raise refuse(
+            "model",
+            f"The model {name!r} does not exist or cannot be fine-tuned. Ask GET /v1/models for the models there are.",
+            "model_not_found",
+        )
+    return name, None
+
+
+def _dataset(actor: Actor, file_id: str, param: str) -> Dataset:
     """The dataset made from an uploaded file; made now when the file has none."""
     upload = Upload.objects.filter(
         project=actor.project, pk=file_id.removeprefix("file-"), deleted_at=None, purpose="fine-tune"
     ).first()
     if upload is None or not file_id.startswith("file-"):
         raise refuse(
-            "training_file",
+            param,
             f"There is no file {file_id!r} with the purpose 'fine-tune' in this project. Upload it first.",
             "file_not_found",
         )
@@ -109,7 +127,7 @@ def _dataset(actor: Actor, file_id: str) -> Dataset:
 
 
 def _list(request: HttpRequest, actor: Actor) -> JsonResponse:
-    rows = queries.training_jobs(actor.project)
+    rows = queries.training_jobs(actor.project).select_related(*SHOWN)
     for name in request.GET:
         value = str(request.GET[name])
         if name.startswith("metadata[") and name.endswith("]"):
@@ -218,15 +236,14 @@ def checkpoint_list(request: HttpRequest, actor: Actor, job_id: str) -> JsonResp
             raise refuse("after", f"{after!r} is not the id of a checkpoint of this job.")
         rows = rows[ids.index(after) + 1 :]
     limit = _limit(request, 10)
-    return JsonResponse(shape.page([shape.checkpoint_object(row) for row in rows[:limit]], len(rows) > limit))
+    shown = [shape.checkpoint_object(row) for row in rows[:limit]]
+    return JsonResponse(shape.page_with_ends(shown, len(rows) > limit))
 
 
 def _job(actor: Actor, job_id: str) -> TrainingJob:
     training = None
     if job_id.startswith("ftjob-"):
-        rows = queries.training_jobs(actor.project).select_related(
-            "work", "project", "dataset", "snapshot", "snapshot__dataset", "created_by"
-        )
+        rows = queries.training_jobs(actor.project).select_related(*SHOWN)
         training = rows.filter(pk=job_id.removeprefix("ftjob-")).first()
     if training is None:
         raise UserError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from jobs_app.openai_api import jobs, models
+from jobs_app.openai_api import jobs, models, not_offered
 
 urlpatterns: list[URLPattern] = [
     path("fine_tuning/jobs", jobs.collection),
@@ -14,6 +14,11 @@ urlpatterns: list[URLPattern] = [
     path("fine_tuning/jobs/<str:job_id>/resume", jobs.resume),
     path("fine_tuning/jobs/<str:job_id>/events", jobs.events),
     path("fine_tuning/jobs/<str:job_id>/checkpoints", jobs.checkpoint_list),
+    path("fine_tuning/checkpoints/<path:checkpoint>/permissions", not_offered.checkpoint_permissions),
+    path(
+        "fine_tuning/checkpoints/<path:checkpoint>/permissions/<str:permission_id>", not_offered.checkpoint_permissions
+    ),
+    path("fine_tuning/alpha/graders/<str:act>", not_offered.graders),
     path("models", models.collection),
     path("models/<path:model_name>", models.one),
 ]

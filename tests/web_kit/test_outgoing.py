@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from finetune_engine import net
 from finetune_engine.errors import UserError
 from web_kit import outgoing
 
@@ -194,4 +195,4 @@ def test_a_small_request_gives_status_and_body_whatever_they_are(address):
 
 @pytest.mark.parametrize(("text", "public"), [("8.8.8.8", True), ("2606:4700::1111", True), ("2002:7f00:1::", False)])
 def test_addresses_that_carry_others_inside_are_judged_by_both(text, public):
-    assert outgoing.is_public(ipaddress.ip_address(text)) is public
+    assert net.is_public(ipaddress.ip_address(text)) is public

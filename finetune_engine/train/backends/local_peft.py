@@ -23,13 +23,17 @@ from finetune_engine.train.local.encode import encode_prompt
 from finetune_engine.train.local.examples import Examples, SnapshotFacts, check_snapshot, encode_split
 from finetune_engine.train.local.forward import flat_layout
 from finetune_engine.train.local.fused import fused_lora
+from finetune_engine.train.local.lesson import Lesson
 from finetune_engine.train.local.load import LoadedModel, SharedModule, load_base
-from finetune_engine.train.local.loop import Lesson, Outcome, train
+from finetune_engine.train.local.loop import Outcome, train
+from finetune_engine.train.local.objectives.choice import objective_of
+from finetune_engine.train.local.objectives.objective import Limits, Objective
 from finetune_engine.train.local.record import run_facts, run_record
 from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec
 
 SAMPLES = 3
 SAMPLE_TOKENS = 64
+LAYOUT_ROWS = 64
 
 
 def run_training(run: Run, spec: RunSpec, out: Path) -> None:
@@ -51,21 +55,24 @@ def run_training(run: Run, spec: RunSpec, out: Path) -> None:
     run.boundary()
 
     run.emit("phase", phase="preparing data")
+    objective = objective_of(spec.training)
     settled = _settle(spec, loaded, facts, max(1, snapshot.counts.get("train", 0)), longest=None)
-    learn = _encode(run, spec, loaded, settled, snapshot, "train")
-    check = _encode(run, spec, loaded, settled, snapshot, "validation")
+    learn = _encode(run, spec, loaded, objective, settled, snapshot, "train")
+    check = _encode(run, spec, loaded, objective, settled, snapshot, "validation")
     settled = _settle(spec, loaded, facts, len(learn.rows), longest=max(learn.longest, check.longest))
 
     model = make_trainable(loaded, settled)
     share = trainable_share(model)
     run.emit("log", level="info", message=share.sentence, trainable=share.trainable, total=share.total)
-    with flat_layout(model, learn.rows, wanted=settled.packing, dtype=loaded.dtype) as flat, fused_lora(model) as fused:
+    texts = [text for row in learn.rows[:LAYOUT_ROWS] for text in objective.sequences(row)]
+    with flat_layout(model, texts, wanted=settled.packing, dtype=loaded.dtype) as flat, fused_lora(model) as fused:
         record = run_record(spec, settled, loaded, snapshot, threads=threads, flat=flat, fused_layers=fused)
         _write_record(out, record)
         run.emit("log", level="info", message=_plan_sentence(settled, learn, check), training=settled.as_dict())
         run.emit("phase", phase="training")
         lesson = Lesson(
             model=model,
+            objective=objective,
             train=learn.rows,
             valid=check.rows,
             spec=settled,
@@ -76,13 +83,21 @@ def run_training(run: Run, spec: RunSpec, out: Path) -> None:
             checkpoints=out / "checkpoints",
             facts=run_facts(record),
         )
-        outcome = train(run, lesson, resume_from=resume)
+        outcome = train(run, _prepared(run, lesson), resume_from=resume)
     _show_samples(run, loaded, model, check)
 
     run.emit("phase", phase="saving")
     result = _result(outcome, share.trainable, share.total)
     manifest = save_artefact(out / "artefact", model, loaded, outcome, record | {"result": result})
     run.emit("result", artefact="artefact", manifest_sha256=manifest, **result)
+
+
+def _prepared(run: Run, lesson: Lesson) -> Lesson:
+    """The lesson with what its method must know before the first step."""
+    train_rows, valid_rows = (
+        lesson.objective.prepare(lesson, rows, run.boundary) for rows in (lesson.train, lesson.valid)
+    )
+    return replace(lesson, train=train_rows, valid=valid_rows)
 
 
 def _base_facts(loaded: LoadedModel) -> BaseFacts:
@@ -96,7 +111,13 @@ def _settle(spec: RunSpec, loaded: LoadedModel, facts: BaseFacts, n: int, *, lon
 
 
 def _encode(
-    run: Run, spec: RunSpec, loaded: LoadedModel, settled: EffectiveSpec, snapshot: SnapshotFacts, split: str
+    run: Run,
+    spec: RunSpec,
+    loaded: LoadedModel,
+    objective: Objective[Any],
+    settled: EffectiveSpec,
+    snapshot: SnapshotFacts,
+    split: str,
 ) -> Examples:
     """Encode one split and warn of what was lost. Raises UserError when nothing is left to train on."""
     total = snapshot.counts.get(split, 0)
@@ -105,12 +126,13 @@ def _encode(
         run.boundary()
         run.emit("progress", done=done, total=total, unit="rows")
 
+    limits = Limits(settled.max_length, learn_prompt=not spec.training.completion_only_loss)
     examples = encode_split(
-        loaded,
+        lambda row: objective.encode(loaded, row, limits),
+        objective.sequences,
         spec.snapshot,
         split,
-        max_length=settled.max_length,
-        learn_prompt=not spec.training.completion_only_loss,
+        unknown_id=loaded.tokenizer.unk_token_id,
         between=between,
         keep_texts=SAMPLES if split == "validation" else 0,
     )

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finetune_engine.errors import EngineError, UserError
-from finetune_engine.train.local.encode import AnswerTooLong, Encoded, encode_chat
-from finetune_engine.train.local.load import LoadedModel
+from finetune_engine.train.local.encode import AnswerTooLong, Encoded
 from finetune_engine.train.spec import SnapshotRef
 
 READ_ROWS = 2048
+COLUMNS = ("row", "split", "messages", "rejected", "desirable")
 
 
 @dataclass(frozen=True)
@@ -29,22 +29,37 @@ class SnapshotFacts:
 
 @dataclass(frozen=True)
 class Examples:
-    """Encoded rows of one split. ``too_long`` rows were left out, ``shortened`` ones lost part of their input."""
+    """Encoded rows of one split, of the method's kind. ``too_long`` rows were left out, ``shortened`` ones lost part of
+    their input; ``longest`` is the longest text in tokens (0 without rows)."""
 
-    rows: list[Encoded]
+    rows: list[Any]
     too_long: int
     shortened: int
     unknown_tokens: int
     texts: list[list[dict[str, Any]]]
+    longest: int
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest row (0 without rows)."""
-        return max((len(row.input_ids) for row in self.rows), default=0)
+
+@dataclass(frozen=True)
+class SnapshotRow:
+    """One frozen example. ``rejected`` are the messages of a worse answer ([] where there is none); ``wanted`` says
+    whether people want the answer (None: nobody said)."""
+
+    number: int
+    split: str
+    messages: list[dict[str, Any]]
+    rejected: list[dict[str, Any]]
+    wanted: bool | None
 
 
 def read_snapshot(ref: SnapshotRef) -> Iterator[tuple[str, int, list[dict[str, Any]]]]:
-    """``(split, row, messages)`` of each row, in file order. Raises UserError ``snapshot_missing``/``snapshot_broken``."""
+    """``(split, row, messages)`` of each row, in file order. Raises as ``read_rows``."""
+    for row in read_rows(ref):
+        yield row.split, row.number, row.messages
+
+
+def read_rows(ref: SnapshotRef) -> Iterator[SnapshotRow]:
+    """Every row, in file order. Raises EngineError ``storage_unreachable`` and UserError ``snapshot_broken``."""
     import pyarrow
     import pyarrow.parquet
 
@@ -53,10 +68,11 @@ def read_snapshot(ref: SnapshotRef) -> Iterator[tuple[str, int, list[dict[str, A
         raise EngineError("storage_unreachable", f"The frozen dataset {path.name} is not there.", {"path": str(path)})
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        for batch in file.iter_batches(batch_size=READ_ROWS, columns=["row", "split", "messages"]):
-            columns = (batch.column(name).to_pylist() for name in ("split", "row", "messages"))
-            for split, row, messages in zip(*columns, strict=True):
-                yield split, row, json.loads(messages)
+        there = [name for name in COLUMNS if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=READ_ROWS, columns=there):
+            for row in batch.to_pylist():
+                worse = json.loads(row["rejected"]) if row.get("rejected") else []
+                yield SnapshotRow(row["row"], row["split"], json.loads(row["messages"]), worse, row.get("desirable"))
     except (pyarrow.ArrowException, ValueError, KeyError) as problem:
         raise UserError(
             "snapshot_broken", f"The frozen dataset cannot be read: {problem}", field="snapshot"
@@ -90,41 +106,42 @@ def check_snapshot(ref: SnapshotRef) -> SnapshotFacts:
 
 
 def encode_split(
-    loaded: LoadedModel,
+    encode: Callable[[SnapshotRow], Any],
+    sequences: Callable[[Any], Sequence[Encoded]],
     ref: SnapshotRef,
-    split: str,
+    split: str | None,
     *,
-    max_length: int,
-    learn_prompt: bool,
+    unknown_id: int | None = None,
     between: Callable[[int], None] = lambda done: None,
     keep_texts: int = 0,
 ) -> Examples:
-    """Encode every row of ``split``; ``between`` gets the number done every now and then.
+    """Encode every row of ``split`` (None: every row there is); ``between`` gets the number done every now and then.
 
-    The first ``keep_texts`` conversations are kept as they are, for samples. Raises UserError for a template
-    that does not fit (the row is named).
+    ``encode`` makes ids of a row, ``sequences`` are the texts in them. The first ``keep_texts`` conversations are kept
+    as they are, for samples. Raises UserError for a row that does not fit the model or the method (it is named).
     """
-    rows: list[Encoded] = []
+    rows: list[Any] = []
     texts: list[list[dict[str, Any]]] = []
-    too_long = shortened = unknown = 0
-    unknown_id = loaded.tokenizer.unk_token_id
-    for name, number, messages in read_snapshot(ref):
-        if name != split:
+    too_long = shortened = unknown = longest = 0
+    for row in read_rows(ref):
+        if split is not None and row.split != split:
             continue
         try:
-            row = encode_chat(loaded, messages, max_length=max_length, learn_prompt=learn_prompt)
+            encoded = encode(row)
         except AnswerTooLong:
             too_long += 1
             continue
         except UserError as problem:
             raise UserError(
-                problem.code, f"Row {number}: {problem.sentence}", problem.field, reason=problem.reason
+                problem.code, f"Row {row.number}: {problem.sentence}", problem.field, reason=problem.reason
             ) from problem
-        rows.append(row)
-        shortened += row.shortened
-        unknown += row.input_ids.count(unknown_id) if unknown_id is not None else 0
+        rows.append(encoded)
+        parts = sequences(encoded)
+        longest = max(longest, *(len(part.input_ids) for part in parts))
+        shortened += any(part.shortened for part in parts)
+        unknown += sum(part.input_ids.count(unknown_id) for part in parts) if unknown_id is not None else 0
         if len(texts) < keep_texts:
-            texts.append(messages)
+            texts.append(row.messages)
         if len(rows) % 500 == 0:
             between(len(rows))
-    return Examples(rows, too_long, shortened, unknown, texts)
+    return Examples(rows, too_long, shortened, unknown, texts, longest)

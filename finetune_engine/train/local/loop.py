@@ -1,7 +1,7 @@
-"""The training loop, to be read from top to bottom.
+"""The training loop, to be read from top to bottom, the same for every method.
 
-One optimiser step: take the step's rows, add up gradients over micro-batches, divide by the number of
-learnt tokens, clip, update. Between steps the run may be held, paused or stopped; every so often it is
+One optimiser step: take the step's rows, let the lesson's objective add up gradients over micro-batches, divided by
+the weight of all the step's rows, clip, update. Between steps the run may be held, paused or stopped; every so often it is
 evaluated and saved. It knows nothing of files but its checkpoint folder.
 """
 
@@ -30,34 +30,13 @@ from finetune_engine.train.local.checkpoints import (
     save_checkpoint,
     trained_parameters,
 )
-from finetune_engine.train.local.collate import collate, micro_batches, step_rows
-from finetune_engine.train.local.encode import Encoded
-from finetune_engine.train.local.forward import Judged, batch_loss, judge
+from finetune_engine.train.local.collate import step_rows
 from finetune_engine.train.local.history import StepMetrics
+from finetune_engine.train.local.lesson import Lesson, Sums
 from finetune_engine.train.local.schedule import rate_at
-from finetune_engine.train.spec import EffectiveSpec
 
 BROKEN_LIMIT = 3
 PROGRESS_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What the loop works on: a trainable torch module, encoded rows and settled settings.
-
-    ``facts`` identify the run in its checkpoints; ``flat`` says how rows are laid out (see ``forward``).
-    """
-
-    model: Any
-    train: Sequence[Encoded]
-    valid: Sequence[Encoded]
-    spec: EffectiveSpec
-    device: torch.device
-    dtype: torch.dtype
-    pad_id: int
-    flat: bool
-    checkpoints: Path
-    facts: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -75,16 +54,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step's sums: loss and accuracy over learnt tokens, gradient norm before clipping, tokens read."""
+    """One step's sums and the gradient norm before clipping."""
 
-    judged: Judged
+    sums: Sums
     grad_norm: float
-    tokens: int
 
     @property
     def is_finite(self) -> bool:
         """Whether loss and gradient are numbers one can learn from."""
-        return math.isfinite(self.judged.loss) and math.isfinite(self.grad_norm)
+        return math.isfinite(self.sums.mean_loss) and math.isfinite(self.grad_norm)
 
 
 def train(run: Run, lesson: Lesson, *, resume_from: Path | None = None) -> Outcome:
@@ -120,7 +98,7 @@ def train(run: Run, lesson: Lesson, *, resume_from: Path | None = None) -> Outco
         )
         result = _step(run, lesson, optimizer, state.step, rate)
         state.step += 1
-        state.trained_tokens += result.tokens
+        state.trained_tokens += int(result.sums.tokens)
         state.broken = 0 if result.is_finite else state.broken + 1
         due = state.step % spec.eval_steps == 0 or state.step == spec.total_steps
         valid = _evaluate(run, lesson) if due and lesson.valid and result.is_finite else None
@@ -157,13 +135,13 @@ def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, step: int,
     budget = spec.tokens_per_micro_batch
     while True:
         try:
-            judged, tokens = _gradients(lesson, optimizer, rows, budget)
+            sums = _gradients(lesson, optimizer, rows, budget)
             break
         except torch.OutOfMemoryError as full:
             budget = _smaller_budget(run, lesson, optimizer, rows, budget, full)
     parameters = [parameter for _, parameter in trained_parameters(lesson.model)]
     norm = torch.nn.utils.clip_grad_norm_(parameters, spec.asked.max_grad_norm)
-    result = StepResult(judged, float(norm), tokens)
+    result = StepResult(sums, float(norm))
     if result.is_finite:
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -172,20 +150,16 @@ def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, step: int,
     return result
 
 
-def _gradients(
-    lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int
-) -> tuple[Judged, int]:
-    """Gradients of the mean loss over all learnt tokens of ``rows``, however they are split."""
+def _gradients(lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int) -> Sums:
+    """Gradients of the mean loss over all of ``rows``, however they are split."""
     optimizer.zero_grad(set_to_none=True)
     examples = [lesson.train[row] for row in rows]
-    learnt = sum(len(example.input_ids) - example.first_scored for example in examples)
-    nll, correct, tokens = 0.0, 0, 0
-    for group in micro_batches([len(example.input_ids) for example in examples], budget, flat=lesson.flat):
-        batch = collate([examples[index] for index in group], flat=lesson.flat, pad_id=lesson.pad_id)
-        loss, right = batch_loss(lesson.model, batch.to(lesson.device), lesson.dtype)
-        (loss / max(1, learnt)).backward()
-        nll, correct, tokens = nll + float(loss.detach()), correct + int(right), tokens + batch.tokens
-    return Judged(nll, correct, learnt), tokens
+    weight = max(1.0, lesson.objective.weight(examples))
+
+    def backward(loss: torch.Tensor) -> None:
+        (loss / weight).backward()  # type: ignore[no-untyped-call]
+
+    return lesson.objective.add_gradients(lesson, examples, budget=budget, backward=backward)
 
 
 def _smaller_budget(
@@ -194,8 +168,8 @@ def _smaller_budget(
     """Half the tokens at once: more, smaller micro-batches give the same gradient."""
     optimizer.zero_grad(set_to_none=True)
     torch.cuda.empty_cache()
-    longest = max(len(lesson.train[row].input_ids) for row in rows)
-    used = min(budget, sum(len(lesson.train[row].input_ids) for row in rows))
+    lengths = [_tokens(lesson, lesson.train[row]) for row in rows]
+    longest, used = max(lengths), min(budget, sum(lengths))
     if used // 2 < longest:
         raise EngineError(
             "oom_gpu",
@@ -206,28 +180,24 @@ def _smaller_budget(
     return used // 2
 
 
-def _evaluate(run: Run | None, lesson: Lesson) -> Judged:
+def _tokens(lesson: Lesson, row: Any) -> int:
+    return sum(len(text.input_ids) for text in lesson.objective.sequences(row))
+
+
+def _evaluate(run: Run | None, lesson: Lesson) -> Sums:
     """Judge the validation rows; with ``run`` a cancellation is heard between batches."""
 
     def between() -> None:
         if run is not None:
             run.boundary()
 
-    return judge(
-        lesson.model,
-        lesson.valid,
-        tokens=lesson.spec.tokens_per_eval_batch,
-        flat=lesson.flat,
-        pad_id=lesson.pad_id,
-        dtype=lesson.dtype,
-        between=between,
-    )
+    return lesson.objective.judge(lesson, lesson.valid, budget=lesson.spec.tokens_per_eval_batch, between=between)
 
 
-def _note_evaluation(state: LoopState, lesson: Lesson, valid: Judged) -> bool:
+def _note_evaluation(state: LoopState, lesson: Lesson, valid: Sums) -> bool:
     """Remember the best so far; returns whether this is it."""
     spec = lesson.spec
-    value = valid.accuracy if spec.asked.metric_for_best_model == "eval_mean_token_accuracy" else valid.loss
+    value = valid.accuracy if spec.asked.metric_for_best_model == "eval_mean_token_accuracy" else valid.mean_loss
     if best_of(state, value, greater=spec.greater_is_better):
         state.best_value, state.best_step, state.stale = value, state.step, 0
         return True
@@ -236,18 +206,23 @@ def _note_evaluation(state: LoopState, lesson: Lesson, valid: Judged) -> bool:
 
 
 def _record(
-    run: Run, lesson: Lesson, state: LoopState, result: StepResult, valid: Judged | None, rate: float, pace: Pace
+    run: Run, lesson: Lesson, state: LoopState, result: StepResult, valid: Sums | None, rate: float, pace: Pace
 ) -> None:
     """Keep the step's numbers and tell the world."""
     row = StepMetrics(
         step=state.step,
-        train_loss=result.judged.loss,
-        train_accuracy=result.judged.accuracy,
-        valid_loss=valid.loss if valid else None,
+        train_loss=result.sums.mean_loss,
+        train_accuracy=result.sums.accuracy,
+        valid_loss=valid.mean_loss if valid else None,
         valid_mean_token_accuracy=valid.accuracy if valid else None,
     )
     state.history.append(row)
-    judged = {"valid_loss": row.valid_loss, "valid_mean_token_accuracy": row.valid_mean_token_accuracy}
+    judged: dict[str, Any] = {
+        "valid_loss": row.valid_loss,
+        "valid_mean_token_accuracy": row.valid_mean_token_accuracy,
+    }
+    if valid is not None:
+        judged |= {f"valid_{name}": value for name, value in valid.rewards().items()}
     run.emit(
         "metric",
         step=state.step,
@@ -256,7 +231,8 @@ def _record(
         train_accuracy=row.train_accuracy,
         learning_rate=rate,
         grad_norm=result.grad_norm,
-        tokens_per_second=pace.tokens_per_second(result.tokens),
+        tokens_per_second=pace.tokens_per_second(result.sums.tokens),
+        **result.sums.rewards(),
         **(judged if valid else {}),
     )
     pace.progress(state.step)
@@ -290,7 +266,7 @@ def _finish(run: Run, lesson: Lesson, state: LoopState, reason: str | None) -> O
         run.emit("phase", phase="evaluating")
         valid = _evaluate(None, lesson)
         state.history[-1] = newest = StepMetrics(
-            newest.step, newest.train_loss, newest.train_accuracy, valid.loss, valid.accuracy
+            newest.step, newest.train_loss, newest.train_accuracy, valid.mean_loss, valid.accuracy
         )
         _note_evaluation(state, lesson, valid)
     kept = state.step
@@ -335,7 +311,7 @@ class Pace:
         self._start = self._last = run.clock.monotonic()
         self._told = -math.inf
 
-    def tokens_per_second(self, tokens: int) -> float:
+    def tokens_per_second(self, tokens: float) -> float:
         """Tokens of the step just done over its time."""
         now = self._run.clock.monotonic()
         spent, self._last = now - self._last, now

@@ -47,9 +47,9 @@ def test_a_number_that_is_not_a_number_is_refused() -> None:
         TrainingSpec.from_dict({"learning_rate": float("nan")})
 
 
-def test_preference_methods_are_refused_by_name_and_not_ignored() -> None:
+def test_an_unknown_method_is_refused_by_name_and_not_ignored() -> None:
     with pytest.raises(SpecProblems, match="dpo") as caught:
-        TrainingSpec.from_dict({"method": "dpo"})
+        TrainingSpec.from_dict({"method": "rlhf"})
     assert (caught.value.reason, caught.value.field) == ("bad_config", "method")
 
 

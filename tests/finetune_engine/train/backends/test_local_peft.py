@@ -205,15 +205,15 @@ def test_three_losses_that_are_not_numbers_are_a_divergence_and_shown(
     sink: ListSink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from finetune_engine.train.local import loop
+    from finetune_engine.train.local.objectives import sft
 
-    original, calls = loop.batch_loss, iter(range(1000))
+    original, calls = sft.batch_loss, iter(range(1000))
 
     def spoiled(*args: Any) -> Any:
         loss, right = original(*args)
         return (loss * float("nan"), right) if next(calls) >= 4 else (loss, right)
 
-    monkeypatch.setattr(loop, "batch_loss", spoiled)
+    monkeypatch.setattr(sft, "batch_loss", spoiled)
     with pytest.raises(EngineError) as caught:
         run_training(run, make_spec(tiny_model, write_snapshot()), tmp_path)
     assert caught.value.reason == "diverged"
@@ -229,15 +229,15 @@ def test_one_bad_step_changes_nothing_and_is_survived(
     sink: ListSink,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from finetune_engine.train.local import loop
+    from finetune_engine.train.local.objectives import sft
 
-    original, calls = loop.batch_loss, iter(range(1000))
+    original, calls = sft.batch_loss, iter(range(1000))
 
     def spoiled(*args: Any) -> Any:
         loss, right = original(*args)
         return (loss * float("inf"), right) if next(calls) == 2 else (loss, right)
 
-    monkeypatch.setattr(loop, "batch_loss", spoiled)
+    monkeypatch.setattr(sft, "batch_loss", spoiled)
     run_training(run, make_spec(tiny_model, write_snapshot()), tmp_path)
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
 
