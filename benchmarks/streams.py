@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
+import re
 import signal
 import socket
 import statistics
@@ -19,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).resolve().parents[1]
 EVENTS_PER_SECOND = 4
@@ -45,7 +47,7 @@ def measure(*, full: bool = False) -> dict[str, dict[str, Any]]:
             with_readers += site.page_times(PAGES_PER_ROUND)
             crowd.leave()
         crowd.enter()
-        time.sleep(5)
+        crowd.expect_storm()
         web.restart()
         crowd.wait_until_back()
         time.sleep(5)
@@ -53,7 +55,7 @@ def measure(*, full: bool = False) -> dict[str, dict[str, Any]]:
         report = crowd.report()
     expected = site.event_ids()
     missed = sum(ids != expected[expected.index(ids[0]) :] if ids else True for ids in report["ids"])
-    lags = sorted(report["lags"])
+    lags, storm = sorted(report["lags"]), sorted(report["storm"])
     p95 = {"without readers": _p95(without), f"with {readers:,} readers": _p95(with_readers)}
     return {
         "streams, lag of an event, p95": _result(
@@ -66,7 +68,9 @@ def measure(*, full: bool = False) -> dict[str, dict[str, Any]]:
         "streams, readers who missed or repeated an event": _result(
             float(missed), f"of {len(report['ids'])}", "0", {"events of the job": float(len(expected))}
         ),
-        "streams, back after a restart": _result(crowd.back_seconds, "s (no goal)", "-", {}),
+        "streams, all back after a restart": _result(
+            crowd.back_seconds, "s (no goal)", "-", {"lag meanwhile, p95": _p95(storm), "max": storm[-1]}
+        ),
     }
 
 
@@ -154,7 +158,7 @@ class Site:
         from jobs_app.operations import start_training
         from work_kit.models import Job
 
-        user = User.objects.create_user(email="reader@example.com", password="correct horse battery", name="Reader")
+        user = User.objects.create_user(email="reader@example.com", name="Reader")
         project = create_project(user=user, name="Streams")
         upload = Upload.objects.create(project=project, name="a.jsonl", size=1, sha256="0" * 64, storage_name="none")
         dataset = Dataset.objects.create(
@@ -261,6 +265,10 @@ class Crowd:
         """All readers connect."""
         self._say("enter")
 
+    def expect_storm(self) -> None:
+        """What arrives from now on is noted apart, until all are back."""
+        self._say("storm")
+
     def leave(self) -> None:
         """All readers leave."""
         self._say("leave")
@@ -278,60 +286,92 @@ class Crowd:
         return answer
 
     def _say(self, word: str) -> str:
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
         return self.process.stdout.readline()
 
 
-@dataclass
-class Reader:
-    """One reader: what an EventSource does, and a note of every id."""
+class Reader(asyncio.Protocol):
+    """One reader: what an EventSource does. What arrives is put aside with its moment and read at the end, because a
+    crowd that reckons would be measured too: it runs on the same machine."""
 
-    port: int
-    path: str
-    cookie: str
-    ids: list[int] = field(default_factory=list)
-    lags: list[float] = field(default_factory=list)
-    is_open: bool = False
-    has_ended: bool = False
+    def __init__(self, port: int, path: str, cookie: str) -> None:
+        self.port, self.path, self.cookie = port, path, cookie
+        self.arrived: list[tuple[float, bytes]] = []
+        self.fresh_from: list[float] = []
+        self.is_open = self.has_ended = self.has_left = False
+        self._ids: list[int] = []
+        self._lost = asyncio.Event()
 
     async def read(self) -> None:
         """Until the job's end, across broken connections."""
-        import random
-
-        while not self.has_ended:
+        while not (self.has_ended or self.has_left):
+            self._lost.clear()
             try:
-                await self._read_once()
-            except (OSError, asyncio.IncompleteReadError):
+                await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", self.port)
+            except OSError:
                 pass
+            else:
+                await self._lost.wait()
             self.is_open = False
             if not self.has_ended:
                 await asyncio.sleep(random.uniform(0.5, RECONNECT_SECONDS))
 
-    async def _read_once(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
-        try:
-            lines = [f"GET {self.path}?after={self.ids[-1] if self.ids else 0} HTTP/1.1", f"Host: localhost:{self.port}"]
-            lines += [f"Cookie: sessionid={self.cookie}", "Accept: text/event-stream", "", ""]
-            writer.write("\r\n".join(lines).encode())
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                return
-            fresh_from = time.time()
-            while line := await reader.readline():
-                self.is_open = True
-                if line.startswith(b"id: "):
-                    self.ids.append(int(line[4:]))
-                elif line.startswith(b"event: end"):
-                    self.has_ended = True
-                    return
-                elif b'"said_at":' in line:
-                    said_at = float(line.rpartition(b'"said_at":')[2].partition(b"}")[0])
-                    if said_at > fresh_from:  # what was said before they came is history, not late
-                        self.lags.append(time.time() - said_at)
-        finally:
-            writer.close()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask, from the last event that came."""
+        self._begun = b""
+        self.transport = cast(asyncio.Transport, transport)
+        lines = [f"GET {self.path} HTTP/1.1", f"Host: localhost:{self.port}", f"Last-Event-ID: {self.last_id()}"]
+        lines += [f"Cookie: sessionid={self.cookie}", "Accept: text/event-stream", "", ""]
+        self.transport.write("\r\n".join(lines).encode())
+
+    def data_received(self, data: bytes) -> None:
+        """Put it aside."""
+        if not self.is_open:
+            self._begun += data
+            self.is_open = b"\r\n\r\n" in self._begun and self._begun.startswith(b"HTTP/1.1 200")
+            self.fresh_from.append(time.time())
+        self.arrived.append((time.time(), data))
+        if b"event: end" in data:
+            self.has_ended = True
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """What was cut off in the middle never arrived."""
+        while self.arrived and not self.arrived[-1][1].rstrip(b"\r\n0").endswith(b"}"):
+            self.arrived.pop()
+        self._lost.set()
+
+    def leave(self) -> None:
+        """Go without the end."""
+        self.has_left = True
+        if not self.has_ended and hasattr(self, "transport"):
+            self.transport.close()
+
+    def last_id(self) -> int:
+        """The id that EventSource would send."""
+        return max((ids[-1] for _at, data in self.arrived if (ids := _ids_in(data))), default=0)
+
+    @property
+    def ids(self) -> list[int]:
+        """Every id, in the order in which they came."""
+        return [number for _at, data in self.arrived for number in _ids_in(data)]
+
+    @property
+    def heard(self) -> list[tuple[float, float]]:
+        """``(moment it was said, seconds until it came)`` of what was said while this reader was there."""
+        found = []
+        for at, data in self.arrived:
+            since = max((moment for moment in self.fresh_from if moment <= at), default=at)
+            said = [float(text) for text in re.findall(rb'"said_at":([0-9.]+)', data)]
+            found += [(moment, at - moment) for moment in said if moment > since]
+        return found
+
+
+def _ids_in(data: bytes) -> list[int]:
+    return [int(text) for text in re.findall(rb"(?m)^id: ([0-9]+)$", data)]
 
 
 async def _crowd(port: int, path: str, cookie: str, count: int) -> None:
@@ -341,6 +381,9 @@ async def _crowd(port: int, path: str, cookie: str, count: int) -> None:
         target=lambda: [loop.call_soon_threadsafe(orders.put_nowait, line.strip()) for line in sys.stdin], daemon=True
     ).start()
     lags: list[float] = []
+    storm: list[float] = []
+    calm: list[tuple[float, float]] = []  # stretches of time in which all readers were there
+    calm_since = 0.0
     readers: list[Reader] = []
     tasks: list[asyncio.Task[None]] = []
     while True:
@@ -352,18 +395,25 @@ async def _crowd(port: int, path: str, cookie: str, count: int) -> None:
             await asyncio.sleep(RECONNECT_SECONDS if order == "back" else 0)
             while not all(reader.is_open or reader.has_ended for reader in readers):
                 await asyncio.sleep(0.05)
+            calm_since = time.time()
         if order == "report":
             await asyncio.wait_for(asyncio.gather(*tasks), 60)
+        if order in {"storm", "leave", "report"}:
+            calm.append((calm_since, time.time()))
         if order in {"leave", "report"}:
-            for task in tasks:
-                task.cancel()
-            lags += [lag for reader in readers for lag in reader.lags]
+            for reader in readers:
+                reader.leave()
+            heard = [pair for reader in readers for pair in reader.heard]
+            lags += [lag for at, lag in heard if any(since <= at <= until for since, until in calm)]
+            storm += [lag for at, lag in heard if calm[-2:] and len(calm) > 1 and calm[-2][1] < at < calm[-1][0]]
             await asyncio.sleep(1.0 if order == "leave" else 0)
         if order == "report":
-            print(json.dumps({"ids": [reader.ids for reader in readers], "lags": lags}), flush=True)
+            print(json.dumps({"ids": [reader.ids for reader in readers], "lags": lags, "storm": storm}), flush=True)
             return
         print("done", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(_crowd(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    import uvloop
+
+    uvloop.run(_crowd(int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])))

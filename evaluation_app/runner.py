@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from django.urls import reverse
+
 from datasets_app.queries import snapshot_parquet
 from evaluation_app import operations
 from evaluation_app.models import Evaluation
@@ -25,6 +27,10 @@ class EvaluationRun:
 
     name = operations.KIND
     queue: str = Queue.GPU
+
+    def page_url(self, job: Job) -> str:
+        """The evaluation's page."""
+        return reverse("evaluation:detail", args=[job.project.slug, job.pk])
 
     def prepare(self, job: Job, workdir: Path) -> list[str]:
         """Bring the model and the snapshot to this machine and write the spec."""

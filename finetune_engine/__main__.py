@@ -18,12 +18,15 @@ from typing import IO
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.events import Event, StreamSink
 from finetune_engine.ports import ControlFile, Run, Stopped
+from finetune_engine.train.launch import ErrorsOnly, follow, is_first
 from finetune_engine.train.lock import FolderBusy, take_lock
 
 COMMANDS = {
     "prepare": "finetune_engine.data.commands",
     "snapshot": "finetune_engine.data.commands",
     "train": "finetune_engine.train.command",
+    "probe": "finetune_engine.train.probe",
+    "cancel-remote": "finetune_engine.train.provider.command",
     "evaluate": "finetune_engine.evaluate.command",
     "serve": "finetune_engine.serve.command",
 }
@@ -38,7 +41,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     args = build_parser(argv).parse_args(argv)
-    run = Run(sink=StreamSink(_private_stdout()))
+    events = StreamSink(_private_stdout())
+    run = Run(sink=events if is_first() else ErrorsOnly(events))
     try:
         return _carry_out(args, run)
     except Stopped as stopped:
@@ -95,10 +99,14 @@ def _carry_out(args: argparse.Namespace, run: Run) -> int:
         raise UserError("no_out", "Say where the results go with --out DIR.", field="out", reason="bad_config")
     out = args.out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    lock = take_lock(out)
-    control = ControlFile(out / "control.json")
-    control.listen_for_sigterm()
-    run.stop = control
+    lock = None
+    if is_first():
+        lock = take_lock(out)
+        control = ControlFile(out / "control.json")
+        control.listen_for_sigterm()
+        run.stop = control
+    else:
+        follow()
     args.func(args, run)
     run.sink.emit(Event("done", run.clock.now()))
     if lock is not None:

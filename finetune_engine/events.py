@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, Protocol
 
+from finetune_engine.train.failpoints import failpoint
+
 KINDS = frozenset(
     {"phase", "progress", "metric", "checkpoint", "sample", "log", "warn", "result", "stopped", "error", "done"}
 )
@@ -48,8 +50,10 @@ class StreamSink:
 
     def emit(self, event: Event) -> None:
         """Write and flush one line."""
+        failpoint("event", "before")
         self._stream.write(event.to_line() + "\n")
         self._stream.flush()
+        failpoint("event", "after")
 
 
 class ListSink:

@@ -62,16 +62,26 @@ class NeverStop:
 
 
 class ControlFile:
-    """Reads ``control.json`` (``{"action": ...}``), written by whoever supervises; SIGTERM means cancel.
+    """Reads ``control.json``, written by whoever supervises; SIGTERM means cancel.
 
-    The file is re-read only when its modification time or size changed, so asking costs one ``stat``.
+    ``{"action": ..., "good_for_seconds": ...}``: with ``good_for_seconds`` the file must be touched that often; a run whose
+    supervisor is frozen or cut off holds until it is heard again. The file is re-read only when its modification time
+    or size changed, so asking costs one ``stat``. ``"is_leaving": true`` beside ``pause`` says that only this machine's
+    worker leaves, and another goes on with the run.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int] | None = None
         self._action: Action = "go"
+        self._good_for: float | None = None
         self._terminated = False
+        self._leaving = False
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the run ends here only to go on elsewhere: told so, or by a SIGTERM that followed no wish to cancel."""
+        return self._leaving or (self._terminated and self._action != "cancel")
 
     def listen_for_sigterm(self) -> None:
         """Take SIGTERM as ``cancel``. Main thread only."""
@@ -88,10 +98,13 @@ class ControlFile:
             stat = self._path.stat()
             mark = (stat.st_mtime_ns, stat.st_size)
             if mark != self._seen:
-                wanted = json.loads(self._path.read_text())["action"]
+                told = json.loads(self._path.read_text())
                 self._seen = mark
-                if wanted in ACTIONS:
-                    self._action = wanted
+                if told["action"] in ACTIONS:
+                    self._action, self._good_for = told["action"], told.get("good_for_seconds")
+                    self._leaving = bool(told.get("is_leaving"))
+            if self._good_for is not None and abs(time.time() - stat.st_mtime) > self._good_for:
+                return "hold"
         except (OSError, ValueError, KeyError, TypeError):
             pass
         return self._action

@@ -19,6 +19,7 @@ from finetune_site.provenance_api import router as provenance
 from jobs_app.api import router as jobs
 from serving_app.api import router as serving
 from web_kit.errors import answer_to, json_error
+from work_kit.notifications.api import router as webhooks
 
 api = NinjaAPI(
     title="Tunesmith",
@@ -27,7 +28,7 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for _router in (datasets, review, uploads, data_policy, snapshots, provenance, jobs, evaluations, serving):
+for _router in (datasets, review, uploads, data_policy, snapshots, provenance, jobs, evaluations, serving, webhooks):
     api.add_router("", _router)
 
 

@@ -16,8 +16,13 @@ warnings.filterwarnings("ignore", category=SecurityWarning)
 app = Celery("tunesmith")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+_lease_seconds = float(os.environ.get("LEASE_SECONDS") or 30)  # the settings cannot be read this early
 app.conf.beat_schedule = {
-    "look-after-jobs": {"task": "work_kit.tasks.look_after_jobs", "schedule": 5.0, "options": {"queue": "cpu"}},
+    "look-after-jobs": {
+        "task": "work_kit.tasks.look_after_jobs",
+        "schedule": min(5.0, _lease_seconds / 6),
+        "options": {"queue": "cpu", "expires": _lease_seconds},
+    },
     "tidy-data": {"task": "datasets_app.tasks.tidy_data", "schedule": 60.0, "options": {"queue": "cpu"}},
 }
 app.conf.task_default_queue = "cpu"

@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -69,6 +70,41 @@ def database(url: str, data_dir: Path) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
         },
     }
+
+
+@dataclass(frozen=True)
+class Email:
+    """The mail server. Without a host, letters are printed to the terminal."""
+
+    backend: str = "django.core.mail.backends.console.EmailBackend"
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = field(default="", repr=False)
+    uses_starttls: bool = False
+    uses_tls: bool = False
+
+
+MAIL_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465}
+
+
+def email(url: str) -> Email:
+    """The mail server of ``EMAIL_URL``: ``smtp+tls://user:password@host`` (STARTTLS, port 587), ``smtp+ssl://...`` (TLS from
+    the start, 465) or ``smtp://...`` (neither, 25); another port may follow the host."""
+    if not url:
+        return Email()
+    parts = urlsplit(url)
+    if parts.scheme not in MAIL_PORTS or not parts.hostname:
+        raise ImproperlyConfigured("EMAIL_URL should look like smtp+tls://user:password@mail.example.org:587")
+    return Email(
+        backend="django.core.mail.backends.smtp.EmailBackend",
+        host=parts.hostname,
+        port=parts.port or MAIL_PORTS[parts.scheme],
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        uses_starttls=parts.scheme == "smtp+tls",
+        uses_tls=parts.scheme == "smtp+ssl",
+    )
 
 
 def storage(url: str, data_dir: Path) -> dict[str, Any]:

@@ -41,6 +41,7 @@ SECTIONS = [
     ("evaluation", "evaluation:list", "scale"),
     ("serving", "serving:detail", "message-square"),
     ("team", "team:team", "users"),
+    ("notifications", "notifications:page", "bell"),
 ]
 DATA_PAGES = {"row_models", "snapshot_models"}  # pages about data that are composed here
 
@@ -68,6 +69,7 @@ def navigation(request: HttpRequest) -> dict[str, Navigation]:
             "evaluation": _("Results"),
             "serving": _("Use"),
             "team": _("Team"),
+            "notifications": _("Notifications"),
         }
         for key, url_name, icon in SECTIONS:
             current = namespace == key or (key == "home" and namespace == "project_home")

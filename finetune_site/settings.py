@@ -153,11 +153,16 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TIMEZONE = "UTC"
 CELERY_ENABLE_UTC = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # for as long as it takes
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 5}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 
 HEARTBEAT_SECONDS = float(os.environ.get("HEARTBEAT_SECONDS") or 5)
 LEASE_SECONDS = float(os.environ.get("LEASE_SECONDS") or 30)
+REAP_AFTER_SECONDS = float(os.environ.get("REAP_AFTER_SECONDS") or 5)  # past the lease's end
+BACKOFF_SECONDS = float(os.environ.get("BACKOFF_SECONDS") or 10)  # the first pause; it doubles up to 36 times this
+MINIMUM_FREE_DISK_BYTES = int(os.environ.get("MINIMUM_FREE_DISK_BYTES") or 512 * 2**20)
+MINIMUM_FREE_MEMORY_BYTES = int(os.environ.get("MINIMUM_FREE_MEMORY_BYTES") or 128 * 2**20)
 INFERENCE_BIND = os.environ.get("INFERENCE_BIND") or f"unix:{RUN_DIR / 'inference.sock'}"
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 OUTBOUND_ALLOWED_HOSTS = environment.words("OUTBOUND_ALLOWED_HOSTS")
@@ -191,7 +196,13 @@ CONTENT_SECURITY_POLICY = {
 }
 
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
-EMAIL_BACKEND = os.environ.get("EMAIL_BACKEND") or "django.core.mail.backends.console.EmailBackend"
+EMAIL_URL = os.environ.get("EMAIL_URL", "")
+MAIL_IS_SENT = bool(EMAIL_URL)  # without a mail server nobody is offered letters
+_email = environment.email(EMAIL_URL)
+EMAIL_BACKEND, EMAIL_HOST, EMAIL_PORT = _email.backend, _email.host, _email.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.user, _email.password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _email.uses_starttls, _email.uses_tls
+EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL") or "tunesmith@localhost"
 
 LOGGING: dict[str, Any] = {

@@ -21,6 +21,7 @@ urlpatterns = [
     path("p/<slug:slug>/", views.project_home, name="project_home"),
     path("p/<slug:slug>/sample", views.try_sample, name="try_sample"),
     path("p/<slug:slug>/team/", include("accounts_app.project_urls")),
+    path("p/<slug:slug>/notifications/", include("work_kit.notifications.urls")),
     path("p/<slug:slug>/data/<str:dataset_id>/rows/<int:row>/models", provenance_views.row_models, name="row_models"),
     path(
         "p/<slug:slug>/data/<str:dataset_id>/snapshots/<int:number>/models",

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from finetune_engine.errors import EngineError
-from jobs_app.models import Checkpoint, TrainingJob
+from finetune_engine.train.failpoints import failpoint
+from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from web_kit.ids import new_id
 from work_kit.files import MANIFEST, delete_tree, fetch_to, file_sha256, read_manifest, store_tree, verify_tree
 from work_kit.models import Job
@@ -60,7 +61,13 @@ def commit(job: Job, data: dict[str, Any], workdir: Path) -> None:
         # Training goes on without it; the next checkpoint tries again.
         log.warning("job %s: checkpoint %s not stored: %s", job.pk, row.step, problem)
         return
-    Checkpoint.objects.filter(pk=row.pk).update(storage_prefix=prefix, is_committed=True)
+    failpoint("checkpoint_row", "before")
+    try:
+        Checkpoint.objects.filter(pk=row.pk).update(storage_prefix=prefix, is_committed=True)
+    except Exception:
+        discard([prefix])  # whoever tries again stores under a prefix of its own
+        raise
+    failpoint("checkpoint_row", "after")
     thin_out(job.pk)
 
 
@@ -73,21 +80,20 @@ def thin_out(job_id: str) -> None:
 
 
 def newest_usable(training: TrainingJob, workdir: Path) -> Path | None:
-    """The folder of the furthest checkpoint whose manifest verifies, on this host or fetched from storage.
+    """The folder of the furthest checkpoint that has a row and whose manifest verifies, on this host or fetched from
+    storage.
 
     None when there is none, so that training begins at the start.
     """
-    local = local_checkpoints(workdir / "out" / "checkpoints")
-    rows = training.checkpoints.filter(is_committed=True).order_by("-step", "-attempt")
-    for row in rows:
-        while local and local[0][0] >= row.step:
-            step, folder = local.pop(0)
-            if verified_digest(folder) is not None:
+    local = dict(local_checkpoints(workdir / "out" / "checkpoints"))
+    for row in training.checkpoints.order_by("-step", "-attempt"):
+        if (folder := local.get(row.step)) is not None:
+            if verified_digest(folder) == row.manifest_sha256:
                 return folder
-            log.warning("job %s: the checkpoint of step %s on this host is broken", training.pk, step)
-        if (fetched := _fetch(training, row, workdir)) is not None:
+            log.warning("job %s: the checkpoint of step %s on this host is broken", training.pk, row.step)
+        if row.is_committed and (fetched := _fetch(training, row, workdir)) is not None:
             return fetched
-    return next((folder for _, folder in local if verified_digest(folder) is not None), None)
+    return None
 
 
 def _fetch(training: TrainingJob, row: Checkpoint, workdir: Path) -> Path | None:
@@ -137,7 +143,11 @@ def is_storage_problem(problem: Exception) -> bool:
 
 
 def discard(prefixes: Iterable[str]) -> None:
-    """Delete everything under these storage prefixes. What is gone already is no mistake."""
-    for prefix in filter(None, prefixes):
+    """Delete everything under these storage prefixes, but for those that a model or a checkpoint still names. What is
+    gone already is no mistake."""
+    wanted = set(filter(None, prefixes))
+    for rows in (TrainedModel.objects, Checkpoint.objects):
+        wanted.difference_update(rows.filter(storage_prefix__in=wanted).values_list("storage_prefix", flat=True))
+    for prefix in sorted(wanted):
         with contextlib.suppress(FileNotFoundError):
             delete_tree(prefix)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
-from django.db.models import ProtectedError
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
@@ -19,7 +18,7 @@ from datasets_app.queries import is_current, snapshots_of_dataset
 from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.errors import UserError
 from finetune_engine.train.spec import METHODS
-from jobs_app import checkpoints, queries, training_settings
+from jobs_app import checkpoints, queries, training_settings, uses
 from jobs_app.choices import KIND, Provider
 from jobs_app.models import BaseModel, Checkpoint, TrainedModel, TrainingJob
 from web_kit.ids import new_id
@@ -369,22 +368,19 @@ def _hub_model(text: str) -> dict[str, Any]:
 
 
 def delete_trained_model(*, actor: Actor, model: TrainedModel) -> None:
-    """Delete a trained model, its files and its checkpoints. Raises UserError while something still uses it."""
+    """Delete a trained model and its files; with a training's own model go its checkpoints, but for those that became
+    models. Raises UserError while something still uses it."""
     prefixes = [model.storage_prefix]
-    rows = Checkpoint.objects.filter(training_job_id=model.training_job_id)
-    prefixes += list(rows.filter(is_committed=True).values_list("storage_prefix", flat=True))
-    try:
-        with transaction.atomic():
-            record(actor=actor, project=actor.project, act="model.delete", subject=f"model {model.api_name}")
-            rows.delete()
-            model.delete()
-            transaction.on_commit(lambda: checkpoints.discard(prefixes), robust=True)
-    except ProtectedError as problem:
-        raise UserError(
-            "model_in_use",
-            "This model is deployed. Retire its deployment first, then delete it.",
-            status=409,
-        ) from problem
+    rows = Checkpoint.objects.none()
+    if model.checkpoint_step is None:
+        rows = Checkpoint.objects.filter(training_job_id=model.training_job_id)
+        prefixes += list(rows.filter(is_committed=True).values_list("storage_prefix", flat=True))
+    with transaction.atomic():
+        uses.refuse_if_used(model)
+        record(actor=actor, project=actor.project, act="model.delete", subject=f"model {model.api_name}")
+        rows.delete()
+        model.delete()
+        transaction.on_commit(lambda: checkpoints.discard(prefixes), robust=True)
 
 
 def new_idempotency_key() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.db import transaction
+from django.urls import reverse
 
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor
@@ -18,7 +19,7 @@ from datasets_app.operations import store_result_file
 from datasets_app.queries import snapshot_parquet
 from finetune_engine.errors import EngineError
 from finetune_engine.events import Event
-from jobs_app import checkpoints, operations, queries
+from jobs_app import checkpoints, operations, queries, smaller
 from jobs_app.choices import KIND
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from jobs_app.readings import reading
@@ -38,6 +39,7 @@ class TrainKind:
 
     name = KIND
     queue = str(Queue.GPU)
+    announced = ("fine_tuning.job", "ftjob-")
 
     def prepare(self, job: Job, workdir: Path) -> list[str]:
         """Write ``spec.json``. Raises NotYet while the data is still being imported or frozen."""
@@ -51,7 +53,7 @@ class TrainKind:
         spec = {
             "base_model": queries.base_model_ref(training.base_model_key),
             "snapshot": {"path": str(parquet), "sha256": snapshot.sha256},
-            "training": training.spec,
+            "training": smaller.in_pieces(training.spec, int(job.params.get("made_smaller") or 0)),
             "resume_from": str(resume_from) if resume_from else None,
             "task_type": snapshot.task_type,
         }
@@ -71,6 +73,10 @@ class TrainKind:
         if event.kind == "checkpoint":
             checkpoints.commit(job, event.data, workdir)
 
+    def page_url(self, job: Job) -> str:
+        """The training's page."""
+        return reverse("jobs:detail", args=[job.project.slug, job.pk])
+
     def reading(self, job: Job) -> str:
         """What the chart says at this moment, for the live page."""
         return reading(metric_points(job.pk), is_over=job.state in TERMINAL)
@@ -82,6 +88,7 @@ class TrainKind:
         if digest is None:
             raise EngineError("internal", "The training ended without a complete model.", {"artefact": str(artefact)})
         prefix = f"projects/{job.project_id}/models/{job.pk}-{job.attempt}"
+        checkpoints.discard([prefix])  # this attempt may have begun to store it and lost the storage or the database
         store_tree(artefact, prefix)
         run = json.loads((artefact / "run.json").read_text(encoding="utf-8"))
         upload = _store_results(job, artefact / "metrics.csv")
@@ -112,6 +119,14 @@ class TrainKind:
             results_upload_id=saved["results_upload_id"],
         )
         return {"trained_model": model.pk, "api_name": model.api_name} | told
+
+    def make_smaller(self, job: Job, times: int) -> str:
+        """After memory ran out: half the batch and twice the accumulation."""
+        return smaller.explain(TrainingJob.objects.get(pk=job.pk).spec, times)
+
+    def discard(self, job: Job, saved: dict[str, Any]) -> None:
+        """The job was cancelled while its model was being stored."""
+        checkpoints.discard([saved["storage_prefix"]])
 
     def ended(self, job: Job) -> None:
         """A cancelled job's checkpoints are discarded with it; a failed one's stay for the next try."""

@@ -191,3 +191,11 @@ def job_counts() -> dict[str, int]:
     for state, count in Job.objects.values_list("state").annotate(count=Count("id")):
         counts[state] = count
     return counts
+
+
+def use_of_model(model: TrainedModel) -> str:
+    """Where this trained model answers now, as a sentence with the way out; empty when nowhere."""
+    active = Deployment.objects.filter(trained_model=model, state=DeploymentState.ACTIVE).first()
+    if active is None:
+        return ""
+    return f"This model is deployed as {active.alias!r}. Retire the deployment or put another model there, then delete it."

@@ -75,6 +75,10 @@ GLOSSARY: dict[str, Term] = {
     "gradient_accumulation": Term(
         _("Gradient accumulation"), _("Several small batches counted as one large batch, to save memory.")
     ),
+    "gradient_norm": Term(
+        _("Gradient norm"),
+        _("How strongly a batch wants to change the model. Sudden peaks say that the learning rate is too large."),
+    ),
     "leakage": Term(
         _("Leakage"), _("The same case is in training and in the test, which makes the result look too good.")
     ),
@@ -118,6 +122,12 @@ GLOSSARY: dict[str, Term] = {
     "prompt": Term(_("Prompt"), _("What the model is asked: the question, the text or the instruction.")),
     "qlora": Term(_("QLoRA"), _("LoRA on a base model that is held in memory in a compressed form.")),
     "recall": Term(_("Recall"), _("Of the cases that really have this label, the share that the model found.")),
+    "rewards_accuracy": Term(
+        _("Reward accuracy"), _("In what share of the pairs the model has come to like the better answer more.")
+    ),
+    "rewards_margin": Term(
+        _("Reward margin"), _("By how much the model has come to like the better answer more than the worse one.")
+    ),
     "seed": Term(_("Seed"), _("The number that starts the dice. The same seed gives the same shuffle.")),
     "sft": Term(
         _("Learning from examples"),

@@ -3,6 +3,9 @@
 A request under ASGI keeps a thread, and that thread a database connection, until its answer has ended. That is right for a
 page and ruinous for a thousand readers of a stream. So a view checks who is asking, as every view does, and hands the
 bytes over; once Django has finished with the request, ``StreamsAfterRequests`` sends them.
+
+Readers come in crowds: when the site is started again, all of them come back within seconds. So only a few are let in at a
+time, and whoever just wants a page need not wait behind them.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Chunks = AsyncGenerator[bytes, None]
 
+OPENED_AT_ONCE = 2
 _SLOT = "tunesmith.stream"
 
 
@@ -38,12 +42,25 @@ class StreamsAfterRequests:
 
     def __init__(self, application: Application) -> None:
         self._application = application
+        self._door = asyncio.Semaphore(OPENED_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        if any(name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"]):
+            async with self._door:
+                opened = await self._ask(scope, receive, send)
+        else:
+            opened = await self._ask(scope, receive, send)
+        if opened is not None:
+            chunks, start = opened
+            await send(start)
+            await _send_all(chunks, receive, send)
+
+    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> tuple[Chunks, MutableMapping[str, Any]] | None:
+        """Django's answer: sent already (None), or a stream that was handed over, with the message that begins it."""
         slot: list[Chunks] = []
         started: list[MutableMapping[str, Any]] = []
 
@@ -55,10 +72,10 @@ class StreamsAfterRequests:
                 started.append(message)
 
         await self._application({**scope, _SLOT: slot}, receive, send_or_keep)
-        if slot and started:
-            headers = [(name, value) for name, value in started[0]["headers"] if name.lower() != b"content-length"]
-            await send({**started[0], "headers": headers})
-            await _send_all(slot[-1], receive, send)
+        if not slot or not started:
+            return None
+        headers = [(name, value) for name, value in started[0]["headers"] if name.lower() != b"content-length"]
+        return slot[-1], {**started[0], "headers": headers}
 
 
 async def _send_all(chunks: Chunks, receive: Receive, send: Send) -> None:

@@ -116,6 +116,11 @@ def send(
         return response.status_code, b"".join(kept)
 
 
+def check(url: str) -> None:
+    """Raises UserError when a request to ``url`` would be refused now, as ``download`` does before it connects."""
+    _checked(url)
+
+
 def _client() -> httpx.Client:
     timeout = httpx.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
     return httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False)

@@ -1,14 +1,27 @@
-"""One bar that is divided, drawn on the server like the charts of ``svg``."""
+"""What drawings need besides ``svg``: a bar that is divided, and curves thinned to what can be seen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 WIDTH, HEIGHT, GAP = 400.0, 12, 1.5
 _SMALLEST = 2.0  # what is there at all is seen
+
+T = TypeVar("T")
+
+
+def thinned(rows: Sequence[T], most: int, *, keep: Callable[[T], bool]) -> list[T]:
+    """At most about ``most`` of the rows at even distances, in their order; besides them the last one and every row
+    that ``keep`` names."""
+    if len(rows) <= most:
+        return list(rows)
+    every = -(-len(rows) // most)
+    last = len(rows) - 1
+    return [row for number, row in enumerate(rows) if number % every == 0 or number == last or keep(row)]
 
 
 def share_bar(parts: Sequence[tuple[str, int, str]], *, label: str) -> SafeString:

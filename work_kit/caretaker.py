@@ -3,28 +3,66 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
+from datetime import datetime
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from work_kit import operations, queries
+from work_kit.outages import OUTAGES, drop_connection
 from work_kit.queue import ring_now
 
 logger = logging.getLogger(__name__)
 
-_patient_until = 0.0  # monotonic seconds; set after an outage, when every lease looks expired
+
+class Patience:
+    """Whether leases may be judged. Not within a whole lease of the moment at which this process began to look, lost the
+    database, or saw the database's clock jump: until then the living have had no chance to renew theirs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._until = time.monotonic() + settings.LEASE_SECONDS
+        self._seen: tuple[float, datetime] | None = None
+
+    def saw(self, now: datetime) -> bool:
+        """The database answered, and this is its time. Returns whether leases may be judged by it."""
+        with self._lock:
+            here = time.monotonic()
+            if self._seen is not None:
+                passed = (now - self._seen[1]).total_seconds() - (here - self._seen[0])
+                if abs(passed) > settings.LEASE_SECONDS / 2:  # a clock was set, or this machine slept
+                    self._until = here + settings.LEASE_SECONDS
+            self._seen = here, now
+            return here >= self._until
+
+    def lost(self) -> None:
+        """The database did not answer."""
+        with self._lock:
+            self._until = time.monotonic() + settings.LEASE_SECONDS
+
+
+patience = Patience()
 
 
 def look_after() -> None:
-    """One round. After the database was lost, leases get one whole lease's time to be renewed first."""
-    global _patient_until
+    """One round: reap silent workers' jobs and ring for those that nobody took."""
     try:
-        if time.monotonic() >= _patient_until:
-            for job_id in operations.reap_expired_leases():
-                logger.warning("job %s: its worker went silent", job_id)
+        reap()
         for queue in queries.queues_with_waiting_jobs(queries.database_now()):
             ring_now(queue)
-    except DatabaseError as error:
-        _patient_until = time.monotonic() + settings.LEASE_SECONDS
+    except OUTAGES as error:
+        patience.lost()
+        drop_connection()
         logger.warning("the database does not answer (%s)", error)
+
+
+def reap() -> None:
+    """Take jobs away from silent workers, once leases may be judged. Every worker does this too, for the days when
+    neither beat nor the broker is there."""
+    if not patience.saw(queries.database_now()):
+        return
+    for job_id in operations.reap_expired_leases():
+        logger.warning("job %s: its worker went silent", job_id)
+    operations.mend_times()
+    operations.forget_lost_workers()

@@ -69,6 +69,7 @@ ADVICE: dict[str, object] = {
 }
 
 RETRIED = frozenset({Reason.WORKER_LOST, Reason.STORAGE_UNREACHABLE, Reason.INTERNAL})
+OUT_OF_MEMORY = frozenset({Reason.OOM_GPU, Reason.OOM_HOST})  # tried again only in smaller pieces
 
 PHASES: dict[str, object] = {
     "waiting": _("Waiting for a free worker"),

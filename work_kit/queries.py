@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from heapq import heapify, heapreplace
+from itertools import takewhile
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
 
-from work_kit.choices import ADVICE, LEASED, PHASES, TERMINAL, Reason, State
-from work_kit.models import Job, JobEvent, Worker
+from work_kit.choices import ADVICE, LEASED, PHASES, TERMINAL, Queue, Reason, State
+from work_kit.models import Device, Job, JobEvent, Worker
 
 WORKER_FRESH_SECONDS = 20.0
+LONGEST_LINE = 1000  # waiting jobs that one look at a queue considers
+SAMPLED_JOBS = 20  # of a kind, to say how long one usually takes
 _PERCENT_BEFORE_SAVED = 99.0  # 100 % is shown only once everything is saved
 
 TONES: dict[str, str] = {
@@ -145,10 +150,53 @@ def log_lines(job_id: str, limit: int = 200) -> list[JobEvent]:
 
 
 def queue_position(job: Job) -> int | None:
-    """1 for the next in line of its queue; None when it is not waiting."""
+    """1 for the next in line of its queue, in the order in which workers take jobs; None when it is not waiting."""
     if job.state != State.QUEUED:
         return None
-    return Job.objects.filter(queue=job.queue, state=State.QUEUED, created_at__lt=job.created_at).count() + 1
+    line = [other.pk for other in _fair_line(job.queue)]
+    return line.index(job.pk) + 1 if job.pk in line else len(line) + 1
+
+
+def wait_seconds(job: Job) -> float | None:
+    """About how long a waiting job still waits for a worker, in seconds; None when it is not waiting or when nothing is
+    known (no worker is there, or no job of its kind has ended yet).
+
+    The jobs before it are taken to last as long as the median of the last ``SAMPLED_JOBS`` of their kind, the running
+    ones for what they say is left, and each free worker takes the next in line (list scheduling).
+    """
+    fresh = database_now() - timedelta(seconds=WORKER_FRESH_SECONDS)
+    hands = Worker.objects.filter(queue=job.queue, heartbeat_at__gte=fresh).count()
+    if job.state != State.QUEUED or not hands:
+        return None
+    running = Job.objects.filter(queue=job.queue, state__in=LEASED)[:hands]
+    before = list(takewhile(lambda other: other.pk != job.pk, _fair_line(job.queue)))
+    usual = {kind: _usual_seconds(kind) for kind in {other.kind for other in [*running, *before]}}
+    left = [usual[other.kind] if other.eta_seconds is None else other.eta_seconds for other in running]
+    lengths = [usual[other.kind] for other in before]
+    known = [seconds for seconds in [*left, *lengths] if seconds is not None]
+    if len(known) < len(left) + len(lengths):
+        return None
+    free_at = ([0.0] * hands + known[: len(left)])[-hands:]
+    heapify(free_at)
+    for seconds in known[len(left) :]:
+        heapreplace(free_at, free_at[0] + seconds)
+    return round(free_at[0], 1)
+
+
+def _usual_seconds(kind: str) -> float | None:
+    """The median length of the last jobs of this kind that succeeded; None when there is none."""
+    ended = Job.objects.filter(kind=kind, state=State.SUCCEEDED, started_at__isnull=False).order_by("-finished_at")
+    lengths = sorted(
+        (finished - started).total_seconds()
+        for started, finished in ended.values_list("started_at", "finished_at")[:SAMPLED_JOBS]
+        if started is not None and finished is not None
+    )
+    return lengths[len(lengths) // 2] if lengths else None
+
+
+def _fair_line(queue: str) -> list[Job]:
+    """The waiting jobs of a queue as workers will take them, also those whose pause is not over."""
+    return claimable_jobs(queue, datetime.max.replace(tzinfo=UTC))
 
 
 def jobs_of_projects(project_ids: Sequence[str]) -> QuerySet[Job]:
@@ -163,17 +211,36 @@ def workers() -> list[Worker]:
 
 
 def claimable_jobs(queue: str, now: datetime) -> list[Job]:
-    """Waiting jobs of this queue that may start now, fairest first: projects with fewer running jobs, then age."""
-    waiting = list(Job.objects.filter(queue=queue, state=State.QUEUED, available_at__lte=now).order_by("id")[:200])
-    busy: dict[str, int] = {}
-    for project_id in Job.objects.filter(state__in=LEASED, queue=queue).values_list("project_id", flat=True):
-        busy[project_id] = busy.get(project_id, 0) + 1
-    return sorted(waiting, key=lambda job: (busy.get(job.project_id, 0), job.pk))
+    """Waiting jobs of this queue that may start now, fairest first.
+
+    A job's turn is the number of jobs of its project that run or wait before it; jobs of the same turn go by age. So
+    projects take turns, however many jobs one of them has submitted.
+    """
+    waiting = Job.objects.filter(queue=queue, state=State.QUEUED, available_at__lte=now).order_by("id")
+    turn: Counter[str] = Counter(Job.objects.filter(state__in=LEASED, queue=queue).values_list("project_id", flat=True))
+    line = []
+    for job in waiting[:LONGEST_LINE]:
+        line.append((turn[job.project_id], job.pk, job))
+        turn[job.project_id] += 1
+    return [job for _, _, job in sorted(line, key=lambda place: place[:2])]
+
+
+def uses_device(queue: str) -> bool:
+    """Whether jobs of this queue compute for long and so need a device to themselves. Reading files does not, and a
+    provider's work happens elsewhere."""
+    return queue == Queue.GPU
+
+
+def holds(device: Device) -> Job | None:
+    """The live job that holds this device; None when it is free."""
+    return Job.objects.filter(pk=device.job_id, lease_token=device.lease_token, state__in=LEASED).first()
 
 
 def expired_leases(now: datetime) -> list[Job]:
-    """Jobs whose worker has been silent for a whole lease and five seconds more."""
-    return list(Job.objects.filter(state__in=LEASED, lease_expires_at__lt=now - timedelta(seconds=5)))
+    """Jobs whose worker has been silent for a whole lease and a little more (``REAP_AFTER_SECONDS``)."""
+    return list(
+        Job.objects.filter(state__in=LEASED, lease_expires_at__lt=now - timedelta(seconds=settings.REAP_AFTER_SECONDS))
+    )
 
 
 def queues_with_waiting_jobs(now: datetime) -> list[str]:

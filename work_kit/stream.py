@@ -32,7 +32,12 @@ HEARTBEAT_SECONDS = 15.0
 PAGE = 1000  # events of one look
 KEPT = 5000  # events a feed keeps for readers who come back
 _FURTHEST_BEHIND = 2000  # looks; a reader who does not read is sent away, and comes back with their cursor
+_SHORTEST_PAUSE = 0.05
 _OUTAGE_SECONDS = 2.0
+# Readers are woken in groups with a breath between them: a thousand at once would keep every page waiting.
+_GROUPS = 20
+_BREATH_SECONDS = 0.005
+_CROWD = 50  # readers, from which on there are breaths
 _HEARTBEAT = b": still here\n\n"
 _COLUMNS = ("id", "kind", "state", "phase", "progress_done", "progress_total", "progress_unit", "eta_seconds")
 _AS_THEY_ARE = frozenset({"phase", "metric", "state", "sample", "checkpoint"})
@@ -157,8 +162,9 @@ def _moment(at: datetime) -> str:
 
 @dataclass(eq=False)
 class _Link:
-    """A place in a feed's chain. ``after`` is set once ``next`` is there. ``end_state``: nothing follows, because the job
-    ended so; empty when the stream broke."""
+    """A place in a feed's chain. ``after`` (one for each group of readers) is set once ``next`` is there.
+
+    ``end_state``: nothing follows, because the job ended so; empty when the stream broke."""
 
     number: int = 0
     messages: list[tuple[int | None, bytes]] = field(default_factory=list)
@@ -167,7 +173,7 @@ class _Link:
     last_id: int = 0
     end_state: str | None = None
     next: _Link | None = None
-    after: asyncio.Event = field(default_factory=asyncio.Event)
+    after: list[asyncio.Event] = field(default_factory=lambda: [asyncio.Event() for _ in range(_GROUPS)])
 
     def unseen(self, seen: int) -> bytes:
         """What a reader has not had yet who has seen this id."""
@@ -183,8 +189,9 @@ class Feed:
         self.since = self.cursor = cursor
         self.recent: deque[tuple[int, bytes]] = deque()
         self.tail = _Link()
+        self._unheard: list[_Link] = []
         self.progress: dict[str, Any] = {}
-        self.readers = 0
+        self.readers = self.entered = 0
         self.task: asyncio.Task[None] | None = None
         self.lock = asyncio.Lock()
 
@@ -207,7 +214,7 @@ class Feed:
             self.append(messages, end_state=seen.state if seen.is_over else None)
 
     def append(self, messages: list[tuple[int | None, bytes]], *, end_state: str | None = None) -> None:
-        """One more link; wakes every reader."""
+        """One more link, which ``wake`` tells of."""
         ids = [number for number, _encoded in messages if number is not None]
         link = _Link(
             number=self.tail.number + 1,
@@ -219,7 +226,16 @@ class Feed:
         )
         before, self.tail = self.tail, link
         before.next = link
-        before.after.set()
+        self._unheard.append(before)
+
+    async def wake(self) -> None:
+        """Tell every reader of the new links."""
+        unheard, self._unheard = self._unheard, []
+        for group in range(_GROUPS):
+            for link in unheard:
+                link.after[group].set()
+            if unheard and self.readers > _CROWD:
+                await asyncio.sleep(_BREATH_SECONDS)
 
     async def backlog(self, cursor: int) -> tuple[bytes, int]:
         """What follows the cursor, up to a page of it where it is not kept: ``(bytes, the cursor after them)``.
@@ -265,6 +281,8 @@ async def follow(job_id: str, cursor: int, *, url: str = "") -> AsyncGenerator[b
         feed = _feeds[key] = Feed(job_id, cursor)
         feed.task = asyncio.create_task(_pump(key, feed))
     feed.readers += 1
+    feed.entered += 1
+    group = feed.entered % _GROUPS
     try:
         place, until, seen = feed.tail, feed.cursor, cursor
         if feed.progress:
@@ -274,7 +292,7 @@ async def follow(job_id: str, cursor: int, *, url: str = "") -> AsyncGenerator[b
             if missed:
                 yield missed
         while place.end_state is None and feed.tail.number - place.number <= _FURTHEST_BEHIND:
-            await place.after.wait()
+            await place.after[group].wait()
             assert place.next is not None
             place = place.next
             payload = place.payload if place.first_id > seen else place.unseen(seen)
@@ -293,10 +311,12 @@ async def _pump(key: tuple[int, str], feed: Feed) -> None:
     spoken_at = clock.time()
     try:
         while feed.readers:
+            begun = clock.time()
             try:
                 seen = await _ask(_look_afresh, feed.job_id, feed.cursor)
             except Job.DoesNotExist:
                 feed.append([], end_state="deleted")
+                await feed.wake()
                 return
             except DatabaseError as error:
                 logger.warning("job %s: its stream waits for the database (%s)", feed.job_id, error)
@@ -304,18 +324,20 @@ async def _pump(key: tuple[int, str], feed: Feed) -> None:
                 continue
             number = feed.tail.number
             feed.take(seen)
-            if seen.is_over:
-                return
             if feed.tail.number != number:
                 spoken_at = clock.time()
             elif clock.time() - spoken_at >= HEARTBEAT_SECONDS:
                 feed.append([(None, _HEARTBEAT)])
                 spoken_at = clock.time()
+            await feed.wake()
+            if seen.is_over:
+                return
             if not seen.has_more:
-                await asyncio.sleep(TICK_SECONDS)
+                await asyncio.sleep(max(_SHORTEST_PAUSE, begun + TICK_SECONDS - clock.time()))
     except Exception:
         logger.exception("job %s: its stream broke; readers come back with their cursors", feed.job_id)
         feed.append([], end_state="")
+        await feed.wake()
     finally:
         _feeds.pop(key, None)
         if not _feeds:

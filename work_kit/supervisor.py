@@ -7,58 +7,46 @@ never imports torch. What it must not do: decide anything from Redis, or write a
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
-import os
-import shutil
+import secrets
 import signal
-import socket
-import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError
 
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.events import Event
-from work_kit import operations
-from work_kit.child import command, confined_command
+from finetune_engine.train.failpoints import failpoint
+from work_kit import leftovers, machine, operations, process
 from work_kit.choices import Reason, State, StopAction
 from work_kit.eventfile import EventFile
+from work_kit.keeper import Control, LeaseKeeper
 from work_kit.kinds import JobKind, NotYet, kind_of
 from work_kit.models import Job
 from work_kit.operations import Fenced, Lease
+from work_kit.outages import OUTAGES, drop_connection, until_answered
 
 logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.25
-GRACE_SECONDS = {StopAction.CANCEL: 4.0, StopAction.PAUSE: 120.0, StopAction.STOP_AND_KEEP: 600.0}
-KILL_AFTER_SIGTERM_SECONDS = 4.0
-_EXIT_BUSY = 4  # the engine's answer when another trainer holds the folder
-_SECRETS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "STORAGE_URL", "METRICS_TOKEN", "AWS_", "OPENAI_API_KEY")
+LOG_CHARACTERS = 2000  # of a crashed child's last words, kept with the job
 
 shutting_down = threading.Event()  # set when this worker was told to leave
 
-
-def host_name() -> str:
-    """This machine, as pages name it."""
-    return os.environ.get("WORKER_HOST") or socket.gethostname()
-
-
-def device_name() -> str:
-    """What this worker computes on: ``cuda:<index>`` when it is given one GPU, else ``cpu``."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return f"cuda:{visible}" if visible and visible != "-1" else "cpu"
+T = TypeVar("T")
 
 
 def run_waiting(queue: str) -> int:
     """Run waiting jobs of this queue until none is left or this worker is told to leave. Returns how many."""
     done = 0
     while not shutting_down.is_set():
-        lease = operations.claim_job(queue=queue, host=host_name(), device=device_name())
+        lease = _claim(queue)
         if lease is None:
             break
         supervise(lease)
@@ -66,265 +54,238 @@ def run_waiting(queue: str) -> int:
     return done
 
 
+def _claim(queue: str) -> Lease | None:
+    """The next job's lease, or None. When the answer to a claim is lost, ask whether it was made."""
+    token = secrets.token_hex(16)
+    try:
+        return operations.claim_job(queue=queue, host=machine.host_name(), device=machine.device_name(), token=token)
+    except OUTAGES as error:
+        logger.warning("no answer to a claim (%s)", error)
+        drop_connection()
+    over = time.monotonic() + settings.LEASE_SECONDS
+
+    def give_up() -> None:
+        if time.monotonic() > over or shutting_down.is_set():
+            raise Fenced(token)
+
+    try:
+        return until_answered(lambda: operations.claimed_with(token), give_up=give_up)
+    except Fenced:  # if it was made, the lease is over by now
+        return None
+
+
 def supervise(lease: Lease) -> None:
     """Carry one claimed job to wherever this attempt ends. Raises nothing: what goes wrong is recorded."""
-    job = Job.objects.select_related("project").get(pk=lease.job_id)
-    keeper = LeaseKeeper(lease)
+    workdir = Path(settings.WORK_DIR) / lease.job_id
+    keeper = LeaseKeeper(lease, Control(workdir / "out" / "control.json"))
     keeper.start()
     try:
-        Attempt(job, lease, keeper).run()
+        job = until_answered(
+            lambda: Job.objects.select_related("project").filter(pk=lease.job_id).first(), give_up=keeper.check
+        )
+        if job is not None:
+            Attempt(job, lease, keeper, workdir).run()
     except Fenced:
         logger.warning("job %s: somebody else took over attempt %s", lease.job_id, lease.attempt)
     except DatabaseError:
-        logger.exception("job %s: the database went away; the job will be taken up again", lease.job_id)
+        logger.exception("job %s: the database refused a write; the job will be taken up again", lease.job_id)
     finally:
         keeper.stop()
-    _tidy(lease.job_id)
-
-
-def _tidy(job_id: str) -> None:
-    """Remove the work folder of a job that needs it no more. A failed job keeps its own, with the logs."""
     try:
-        state = Job.objects.values_list("state", flat=True).get(pk=job_id)
-    except (DatabaseError, Job.DoesNotExist):
-        return
-    if state in {State.SUCCEEDED, State.CANCELLED}:
-        shutil.rmtree(Path(settings.WORK_DIR) / job_id, ignore_errors=True)
-
-
-class LeaseKeeper(threading.Thread):
-    """Renews the lease from a thread of its own, so that slow preparing or storing never loses it."""
-
-    def __init__(self, lease: Lease) -> None:
-        super().__init__(daemon=True, name=f"lease-{lease.job_id}")
-        self.lease = lease
-        self.stop_action = ""
-        self.fenced = False
-        self.renewed_at = time.monotonic()
-        self._ended = threading.Event()
-
-    @property
-    def is_silent(self) -> bool:
-        """Whether the database has not answered for so long that the lease may run out."""
-        return time.monotonic() - self.renewed_at > settings.LEASE_SECONDS / 2
-
-    def run(self) -> None:
-        """Beat until stopped or fenced."""
-        pause = 0.0
-        while not self._ended.wait(pause):
-            pause = min(1.0, settings.HEARTBEAT_SECONDS)
-            try:
-                if time.monotonic() - self.renewed_at >= settings.HEARTBEAT_SECONDS or not self.stop_action:
-                    self._beat()
-            except Fenced:
-                self.fenced = True
-                break
-            except DatabaseError as error:
-                logger.warning("job %s: no answer from the database (%s)", self.lease.job_id, error)
-                close_old_connections()
-        connection.close()
-
-    def _beat(self) -> None:
-        if time.monotonic() - self.renewed_at >= settings.HEARTBEAT_SECONDS:
-            self.stop_action = operations.renew_lease(self.lease)
-            self.renewed_at = time.monotonic()
-        else:  # a person who presses Stop should not wait a whole heartbeat
-            self.stop_action = str(Job.objects.values_list("stop_action", flat=True).get(pk=self.lease.job_id))
-
-    def stop(self) -> None:
-        """End the thread and wait for it."""
-        self._ended.set()
-        self.join()
+        leftovers.tidy(lease.job_id)
+    except OUTAGES:
+        drop_connection()  # the folder is swept later
 
 
 class Attempt:
     """One attempt at one job: its folder, its child, and how it ends."""
 
-    def __init__(self, job: Job, lease: Lease, keeper: LeaseKeeper) -> None:
+    def __init__(self, job: Job, lease: Lease, keeper: LeaseKeeper, workdir: Path) -> None:
         self.job = job
         self.lease = lease
         self.keeper = keeper
         self.kind: JobKind = kind_of(job.kind)
-        self.workdir = Path(settings.WORK_DIR) / job.pk
-        self.out = self.workdir / "out"
-        self.error_log = self.workdir / f"attempt-{lease.attempt}.log"
-        self.events = EventFile(self.workdir / f"attempt-{lease.attempt}.jsonl")
+        self.workdir = workdir
+        self.out = workdir / "out"
+        self.error_log = workdir / f"attempt-{lease.attempt}.log"
+        self.events = EventFile(workdir / f"attempt-{lease.attempt}.jsonl")
         self.last: dict[str, Event] = {}
-        self.leaving = False
-        self._asked_at: float | None = None
-        self._told = ""
 
     def run(self) -> None:
         """Prepare, run the child, and end the attempt in exactly one way."""
         try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            self._control("go")
-            arguments = self.kind.prepare(self.job, self.workdir)
-            code = self._run_child(arguments)
-            self._conclude(code)
+            self._make_room()
+            self._take_over()
+            arguments = self._patiently(lambda: self.kind.prepare(self.job, self.workdir))
+            self._conclude(*self._run_child(arguments))
         except NotYet as wait:
-            operations.release_job(self.lease, state=State.QUEUED, seconds=wait.seconds, uncounted=True)
+            seconds = wait.seconds
+            self._patiently(
+                lambda: operations.release_job(self.lease, state=State.QUEUED, seconds=seconds, uncounted=True)
+            )
         except UserError as error:
-            operations.end_attempt(self.lease, reason=error.reason, failure=error.as_dict())
+            self._fail(error.reason, error.as_dict())
         except EngineError as error:
             logger.error("job %s: %s", self.job.pk, error)
-            failure = {"code": error.reason, "message": error.message, **error.details}
-            operations.end_attempt(self.lease, reason=error.reason, failure=failure)
+            self._fail(error.reason, {"code": error.reason, "message": error.message, **error.details})
         except (Fenced, DatabaseError):
             raise
         except Exception as error:  # the front door of a job: whatever it is, it is recorded with the job
             logger.exception("job %s: attempt %s failed", self.job.pk, self.lease.attempt)
-            failure = {"code": "internal", "message": f"{type(error).__name__}: {error}"[:500]}
-            operations.end_attempt(self.lease, reason=_reason_of(error), failure=failure)
+            message = f"{type(error).__name__}: {error}"[:500]
+            self._fail(_reason_of(error), {"code": "internal", "message": message})
 
-    def _run_child(self, arguments: list[str]) -> int:
-        begin = confined_command if getattr(self.kind, "is_confined", False) else command
-        with open(self.events.path, "ab") as out, open(self.error_log, "ab") as err:
-            child = subprocess.Popen(
-                begin("finetune_engine", *arguments),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                cwd=settings.BASE_DIR,
-                env=_child_environment(getattr(self.kind, "environment", dict)),
+    def _make_room(self) -> None:
+        """Have a folder on a disk with room. Raises EngineError ``disk_full`` when there is too little even after a sweep."""
+        if machine.free_disk() < settings.MINIMUM_FREE_DISK_BYTES:
+            self._patiently(leftovers.sweep_work_folders)
+        if (free := machine.free_disk()) < settings.MINIMUM_FREE_DISK_BYTES:
+            raise EngineError(
+                "disk_full",
+                f"{machine.host_name()} has {free // 2**20} MB of free disk; a job needs "
+                f"{settings.MINIMUM_FREE_DISK_BYTES // 2**20} MB (setting MINIMUM_FREE_DISK_BYTES).",
             )
+        self.out.mkdir(parents=True, exist_ok=True)
+
+    def _take_over(self) -> None:
+        """Finish what earlier attempts on this machine could not: end a child that outlives its right to work, and store
+        events and checkpoints that their workers died with."""
+        if process.end_former(self.out):
+            logger.warning("job %s: ended a former child of this job", self.job.pk)
+        for number, events in leftovers.earlier_events(self.workdir, self.lease.attempt):
+            earlier = copy.copy(self.job)
+            earlier.attempt = number
+            while batch := events.read():
+                self._patiently(lambda batch=batch, number=number: self._record(batch, number))  # type: ignore[misc]
+                for _, event in batch:
+                    self._patiently(lambda event=event, earlier=earlier: self._after(earlier, event))  # type: ignore[misc]
+
+    def _run_child(self, arguments: list[str]) -> tuple[process.Child, int]:
+        # Before the child could read what an earlier attempt was told.
+        self.keeper.control.tell(self.keeper.action, is_leaving=self.keeper.only_leaves)
+        child = process.Child(
+            getattr(self.kind, "program", "finetune_engine"),
+            arguments,
+            events=self.events.path,
+            errors=self.error_log,
+            confined=getattr(self.kind, "is_confined", False),
+            environment=getattr(self.kind, "environment", dict)() | self._secrets(),
+        )
         try:
-            while (code := child.poll()) is None:
+            while (code := child.process.poll()) is None:
                 self._tick(child)
                 time.sleep(TICK_SECONDS)
         finally:
-            _kill_group(child, signal.SIGKILL)
-            child.wait()
-        self._copy_events(until_stored=True)
-        return code
+            child.end()
+        self._patiently(self._copy_events)
+        return child, code
 
-    def _tick(self, child: subprocess.Popen[bytes]) -> None:
-        if self.keeper.fenced:
-            raise Fenced(self.lease.job_id)
-        if self.keeper.is_silent:
-            self._control("hold")
+    def _secrets(self) -> dict[str, str]:
+        """Variables for this job's child alone. They pass from the database to the child's environment, and nowhere else."""
+        secrets_of = getattr(self.kind, "secrets", None)
+        return dict(self._patiently(lambda: secrets_of(self.job))) if secrets_of is not None else {}
+
+    def _tick(self, child: process.Child) -> None:
+        self.keeper.check()
+        self.keeper.leaving = shutting_down.is_set()
+        action = self.keeper.action
+        self.keeper.control.tell(action, is_leaving=self.keeper.only_leaves)
+        child.watch_memory()
+        if action == "hold":
             return
-        action = self.keeper.stop_action
-        if not action and shutting_down.is_set():
-            self.leaving, action = True, StopAction.PAUSE
-        self._control(action or "go")
-        if action:
-            self._insist(child, action)
-        self._copy_events()
+        if action != "go":
+            child.insist(StopAction(action))
+        try:
+            self._copy_events()
+        except OUTAGES as error:
+            logger.warning("job %s: events wait for the database (%s)", self.job.pk, error)
+            drop_connection()
 
-    def _insist(self, child: subprocess.Popen[bytes], action: str) -> None:
-        """Give the child its grace, then SIGTERM, then SIGKILL, to the whole group."""
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
-        over = time.monotonic() - self._asked_at - GRACE_SECONDS[StopAction(action)]
-        if over > KILL_AFTER_SIGTERM_SECONDS:
-            _kill_group(child, signal.SIGKILL)
-        elif over > 0:
-            _kill_group(child, signal.SIGTERM)
-
-    def _copy_events(self, *, until_stored: bool = False) -> None:
-        """Move new events into the database; on a database error they stay in the file for the next try."""
-        while True:
-            batch = self.events.read()
+    def _copy_events(self) -> None:
+        """Move new events into the database; on an outage they stay in the file for the next try."""
+        while batch := self.events.read():
             try:
-                operations.record_events(self.lease, batch, self.kind, self.workdir)
-            except DatabaseError:
-                if not until_stored:
-                    self.events.rewind(batch)
-                    return
+                self._record(batch)
+                for _, event in batch:
+                    self.last[event.kind] = event
+                    self._after(self.job, event)
+            except OUTAGES:
                 self.events.rewind(batch)
-                if self.keeper.fenced:
-                    raise Fenced(self.lease.job_id) from None
-                close_old_connections()
-                time.sleep(1.0)
-                continue
-            for _, event in batch:
-                self.last[event.kind] = event
-                if event.kind == "checkpoint":
-                    self._after(event)
-            if not batch:
-                return
+                raise
 
-    def _after(self, event: Event) -> None:
+    def _record(self, batch: list[tuple[int, Event]], attempt: int | None = None) -> None:
+        operations.record_events(self.lease, batch, self.kind, self.workdir, of_attempt=attempt)
+
+    def _after(self, job: Job, event: Event) -> None:
         after = getattr(self.kind, "after_event", None)
-        if after is not None:
-            after(self.job, event, self.workdir)
+        if after is not None and event.kind == "checkpoint":
+            after(job, event, self.workdir)
 
-    def _conclude(self, code: int) -> None:
+    def _conclude(self, child: process.Child, code: int) -> None:
+        self.keeper.check()
         if "stopped" in self.last:
-            self._stopped(str(self.last["stopped"].data.get("action", "cancel")))
+            self._stopped()
         elif "done" in self.last and "error" not in self.last:
             if code:  # the exit code is a cross-check only: what counts is the last word and the results that verify
                 logger.warning("job %s: its process said that it was done, then ended with %s", self.job.pk, code)
-            operations.begin_saving(self.lease)
-            saved = self.kind.save(self.job, self.workdir)
-            operations.succeed_job(self.lease, self.kind, saved)
+            self._save()
+        elif code == process.BUSY:  # out of our sight somebody still works in the folder; that is no fault of the job
+            self._release(State.QUEUED, seconds=settings.LEASE_SECONDS)
         elif "error" in self.last:
             data = dict(self.last["error"].data)
             reason = str(data.pop("reason", Reason.INTERNAL))
-            operations.end_attempt(
-                self.lease, reason=reason if reason in Reason.values else Reason.INTERNAL, failure=data
-            )
+            self._fail(reason if reason in Reason.values else Reason.INTERNAL, data)
+        elif self.keeper.leaving:
+            self._release(State.QUEUED)
         else:
-            self._vanished(code)
+            self._fail(child.reason(code), _last_words(code, self.error_log))
 
-    def _stopped(self, action: str) -> None:
-        if action == StopAction.PAUSE and self.leaving:
-            operations.release_job(self.lease, state=State.QUEUED)
-        elif action == StopAction.PAUSE and self.keeper.stop_action != StopAction.CANCEL:
-            operations.release_job(self.lease, state=State.PAUSED)
-        elif self.keeper.stop_action or (action == StopAction.CANCEL and not self.leaving):
-            operations.release_job(self.lease, state=State.CANCELLED)
-        else:
-            operations.release_job(self.lease, state=State.QUEUED)
+    def _save(self) -> None:
+        """Store the results and end the job with them, unless people asked to discard it before that."""
+        self._patiently(lambda: operations.begin_saving(self.lease))
+        failpoint("store", "before")
+        saved = self._patiently(lambda: self.kind.save(self.job, self.workdir))
+        failpoint("store", "after")
+        state = self._patiently(lambda: operations.succeed_job(self.lease, self.kind, saved))
+        discard = getattr(self.kind, "discard", None)
+        if state == State.CANCELLED and discard is not None:
+            discard(self.job, saved)
 
-    def _vanished(self, code: int) -> None:
-        """The child ended without a word: killed, crashed, or another trainer holds the folder."""
-        if self.leaving:
-            operations.release_job(self.lease, state=State.QUEUED)
-            return
-        killed = code < 0
-        failure = {
-            "code": "process_killed" if killed else "process_ended",
-            "message": f"The process was ended by {signal.Signals(-code).name}."
-            if killed
-            else f"The process ended early (exit code {code}).",
-            "log": _tail(self.error_log),
-        }
-        lost = code in {-signal.SIGKILL, -signal.SIGTERM, _EXIT_BUSY}
-        operations.end_attempt(self.lease, reason=Reason.WORKER_LOST if lost else Reason.INTERNAL, failure=failure)
+    def _stopped(self) -> None:
+        """The child ended as it was told: by people, by this worker that leaves, or because its time is over."""
+        orders = self.keeper.orders
+        if orders.stop_action == StopAction.PAUSE:
+            self._release(State.PAUSED)
+        elif orders.stop_action:
+            self._release(State.CANCELLED)
+        elif orders.is_late:
+            minutes = float(self.job.params.get("max_seconds") or 0) / 60
+            self._fail(Reason.DEADLINE, {"code": "deadline", "message": f"It was allowed {minutes:g} minutes."})
+        elif self.keeper.leaving:
+            self._release(State.QUEUED)
+        else:  # a SIGTERM from outside
+            self._fail(Reason.WORKER_LOST, {"code": "process_ended", "message": "The process was told to end."})
 
-    def _control(self, action: str) -> None:
-        if self._told == action:
-            return
-        path = self.out / "control.json"
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"action": action}))
-        temporary.replace(path)
-        self._told = action
+    def _release(self, state: State, seconds: float = 0.0) -> None:
+        self._patiently(lambda: operations.release_job(self.lease, state=state, seconds=seconds))
 
+    def _fail(self, reason: str, failure: dict[str, Any]) -> None:
+        self._patiently(lambda: operations.end_attempt(self.lease, reason=reason, failure=failure))
 
-def _child_environment(extra: Any) -> dict[str, str]:
-    """The supervisor's environment without its secrets, and with what a shared machine needs."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
-    root = str(settings.BASE_DIR)
-    kept["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [kept.get("PYTHONPATH")])])
-    return {"OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"} | kept | dict(extra())
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask until the database answers, as long as the job is ours."""
+        return until_answered(ask, give_up=self.keeper.check)
 
 
-def _kill_group(child: subprocess.Popen[bytes], number: int) -> None:
+def _last_words(code: int, log: Path) -> dict[str, Any]:
+    """What to show for a child that ended without a word."""
+    killed = code < 0
+    ended = f"was ended by {signal.Signals(-code).name}" if killed else f"ended early (exit code {code})"
     try:
-        os.killpg(child.pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass
-
-
-def _tail(path: Path, characters: int = 2000) -> str:
-    try:
-        return path.read_text(errors="replace")[-characters:]
+        tail = log.read_text(errors="replace")[-LOG_CHARACTERS:]
     except OSError:
-        return ""
+        tail = ""
+    return {"code": "process_killed" if killed else "process_ended", "message": f"The process {ended}.", "log": tail}
 
 
 def _reason_of(error: Exception) -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
+import time
 from typing import Any
 
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, connection
 
-from work_kit import operations
+from work_kit import caretaker, machine, operations
+from work_kit.leftovers import sweep_work_folders
+from work_kit.outages import OUTAGES, drop_connection
 from work_kit.queue import ring_now
-from work_kit.supervisor import device_name, host_name, shutting_down
+from work_kit.supervisor import shutting_down
+
+logger = logging.getLogger(__name__)
+
+DEVICES_SECONDS = 60.0  # between two questions to the graphics driver
 
 _ended = threading.Event()
 
@@ -22,7 +30,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
     """Start the heartbeat, and look for work that waited while nobody was here."""
     queues = sorted(str(name) for name in sender.app.amqp.queues.consume_from)
     queue = queues[0] if queues else "cpu"
-    name = f"{queue}@{host_name()}:{os.getpid()}"
+    name = f"{queue}@{machine.host_name()}:{os.getpid()}"
     threading.Thread(target=_beat, args=(name, queue), daemon=True, name="worker-heartbeat").start()
     ring_now(queue)
 
@@ -41,15 +49,35 @@ def fresh_connections(**kwargs: Any) -> None:
 
 
 def _beat(name: str, queue: str) -> None:
+    swept_at = float("-inf")
     while True:
         try:
-            operations.beat_worker(name=name, host=host_name(), queue=queue, device=device_name(), pid=os.getpid())
-        except DatabaseError:
-            close_old_connections()
+            _say_it_is_there(name, queue)
+            caretaker.reap()
+            if time.monotonic() - swept_at > DEVICES_SECONDS:
+                swept_at = time.monotonic()
+                operations.note_devices(host=machine.host_name(), devices=machine.devices())
+                sweep_work_folders()
+        except OUTAGES:
+            caretaker.patience.lost()
+            drop_connection()
+        except Exception:  # the front door of this thread: a worker without a heartbeat looks dead
+            logger.exception("the heartbeat of %s stumbled", name)
         if _ended.wait(settings.HEARTBEAT_SECONDS):
             break
     try:
         operations.forget_worker(name=name)
-    except DatabaseError:
+    except Error:
         pass  # the heartbeat grows stale instead
     connection.close()
+
+
+def _say_it_is_there(name: str, queue: str) -> None:
+    operations.beat_worker(
+        name=name,
+        host=machine.host_name(),
+        queue=queue,
+        device=machine.device_name(),
+        pid=os.getpid(),
+        resources=machine.resources(),
+    )

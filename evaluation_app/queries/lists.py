@@ -14,7 +14,7 @@ from evaluation_app.models import Evaluation
 from finetune_engine.evaluate.power import missed_share
 from jobs_app.models import TrainedModel
 from web_kit.wording import number_words
-from work_kit.choices import State
+from work_kit.choices import OPEN, State
 from work_kit.queries import JobCard, job_card
 
 PILOT_DISCORDANCE = 0.2
@@ -80,6 +80,13 @@ def latest_verdict(trained_model: TrainedModel) -> Evaluation | None:
 def _of_model(trained_model: TrainedModel) -> QuerySet[Evaluation]:
     rows = Evaluation.objects.filter(trained_model=trained_model)
     return rows.select_related("trained_model", "snapshot", "snapshot__dataset", "work").order_by("-id")
+
+
+def use_of_model(model: TrainedModel) -> str:
+    """Whether the model is being judged at this moment, as a sentence with the way out; empty when not."""
+    if Evaluation.objects.filter(trained_model=model, work__state__in=OPEN).exists():
+        return "This model is being evaluated. Wait for the end or cancel the evaluation, then delete it."
+    return ""
 
 
 def sample_power(cases: int) -> str:

@@ -16,6 +16,7 @@ Every part is a range, because libraries differ in what they keep. Sources of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -77,11 +78,11 @@ class MemoryNeed:
         """The most at one time: what always stays, and the larger of learning and checking."""
         kept = (self.weights, self.adapters, self.gradients, self.optimiser, self.overhead)
 
-        def at(end: str) -> int:
-            learning = getattr(self.activations, end) + getattr(self.logits, end)
-            return sum(getattr(part, end) for part in kept) + max(learning, getattr(self.evaluation, end))
+        def at(end: Callable[[Range[int]], int]) -> int:
+            learning = end(self.activations) + end(self.logits)
+            return sum(end(part) for part in kept) + max(learning, end(self.evaluation))
 
-        return Range(at("low"), at("expected"), at("high"))
+        return Range(at(lambda part: part.low), at(lambda part: part.expected), at(lambda part: part.high))
 
     def as_dict(self) -> dict[str, Any]:
         """Every part and the total, each ``{low, expected, high}`` in bytes."""

@@ -61,14 +61,11 @@ class ModelShape:
     def from_mapping(cls, raw: Mapping[str, Any]) -> ModelShape:
         """The catalogue's ``shape`` table. Raises ValueError for what is missing or no positive whole number."""
         unknown = set(raw) - {*FIELDS, "tied"}
-        numbers = {name: raw.get(name) for name in FIELDS}
+        numbers: dict[str, Any] = {name: raw.get(name) for name in FIELDS}
         wrong = [name for name, value in numbers.items() if not _is_count(value)]
         if unknown or wrong:
-            raise ValueError(f"shape: wrong or missing {sorted(wrong)}, unknown {sorted(unknown)}")
-        return cls(
-            **{name: int(value) for name, value in numbers.items() if value is not None},
-            tied=bool(raw.get("tied", True)),
-        )
+            raise ValueError(f"shape: wrong or missing {wrong}, unknown {sorted(unknown)}")
+        return cls(**numbers, tied=bool(raw.get("tied", True)))
 
 
 def _is_count(value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 from finetune_engine.errors import UserError
 from finetune_engine.ports import Run
+from finetune_engine.train.launch import together
 from finetune_engine.train.spec import RunSpec
 
 STANDARD_INPUT = "-"
@@ -32,9 +33,17 @@ def run_command(args: argparse.Namespace, run: Run) -> None:
     """Train as the spec says. Raises UserError, EngineError or Stopped."""
     raw = args.spec_content if getattr(args, "spec_content", None) is not None else _read(Path(args.spec))
     spec = RunSpec.from_dict(raw)
-    from finetune_engine.train.backends.local_peft import run_training
+    if spec.provider is not None:
+        from finetune_engine.train.backends import openai_api
 
-    run_training(run, spec, args.out)
+        openai_api.run_training(run, spec, args.out)
+        return
+    from finetune_engine.train.backends.local_peft import run_training
+    from finetune_engine.train.local.fit import processes_for
+    from finetune_engine.train.local.team import joined
+
+    with together(run.sink, raw, args.out, processes_for(run, spec)), joined() as team:
+        run_training(run, spec, args.out, team=team)
 
 
 def wait_for_spec(args: argparse.Namespace) -> None:

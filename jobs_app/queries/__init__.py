@@ -8,7 +8,7 @@ from jobs_app.queries.base_models import (
     find_base_model,
     usable_base_model,
 )
-from jobs_app.queries.live import live_job, model_series, run_told, settings_told
+from jobs_app.queries.live import Waiting, live_job, model_series, run_told, settings_told, waiting
 from jobs_app.queries.trainings import (
     ROW_COUNTS,
     ModelFilesRef,
@@ -37,6 +37,7 @@ __all__ = [
     "ModelFilesRef",
     "StopButtons",
     "TrainingCard",
+    "Waiting",
     "api_name",
     "automatic_learning_rate",
     "base_model_names",
@@ -61,4 +62,5 @@ __all__ = [
     "training_jobs",
     "usable_base_model",
     "usable_checkpoints",
+    "waiting",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,13 @@ from django.utils.translation import gettext as _
 from jobs_app.models import TrainedModel, TrainingJob
 from jobs_app.readings import reading
 from jobs_app.training_settings import SETTINGS
-from web_kit.live_job import LiveJob, LogLine
+from web_kit.live_job import LiveJob, LogLine, Sample
 from work_kit.choices import State
 from work_kit.models import JobEvent
-from work_kit.queries import job_card, log_lines, metric_points
+from work_kit.queries import job_card, log_lines, metric_points, queue_position, wait_seconds, workers
 
+SHOWN_SAMPLES = 30
+_MEASURED_JOBS = 20  # of the project, to say how long a training usually takes
 LEVELS = {"warn": "warning", "error": "error", "warning": "warning"}
 
 
@@ -54,11 +57,77 @@ def live_job(training: TrainingJob, *, events_url: str) -> LiveJob:
         eta_seconds=card.eta_seconds,
         reading=reading(points, is_over=card.is_terminal),
         metrics=points,
+        samples=_samples(work.pk),
         log=[_line(event) for event in log_lines(work.pk)],
         last_event_id=newest,
         is_finished=card.is_terminal or card.state == State.PAUSED,
         has_chart=bool(points) or not card.is_terminal,
     )
+
+
+def _samples(job_id: str) -> list[Sample]:
+    """The newest answers to the sample questions, newest check first."""
+    rows = JobEvent.objects.filter(job_id=job_id, kind="sample").order_by("-id")[:SHOWN_SAMPLES]
+    found = [
+        Sample(
+            step=int(data.get("step") or 0),
+            prompt=str(data.get("prompt") or ""),
+            answer=str(data.get("answer") or ""),
+            reference=str(data.get("reference") or ""),
+        )
+        for data in rows.values_list("data", flat=True)
+    ]
+    return sorted(reversed(found), key=lambda sample: -sample.step)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A training in the queue. ``starts_in_seconds`` and ``takes_seconds`` are estimates, None while unknown."""
+
+    position: int
+    has_worker: bool
+    starts_in_seconds: float | None
+    takes_seconds: float | None
+
+    @property
+    def ends_in_seconds(self) -> float | None:
+        """When it may be done, from now; None unless both parts are known."""
+        if self.starts_in_seconds is None or self.takes_seconds is None:
+            return None
+        return self.starts_in_seconds + self.takes_seconds
+
+
+def waiting(training: TrainingJob) -> Waiting | None:
+    """How long a waiting training still waits, and when it may be done; None when it is not waiting."""
+    position = queue_position(training.work)
+    if position is None:
+        return None
+    return Waiting(
+        position=position,
+        has_worker=any(worker.queue == training.work.queue for worker in workers()),
+        starts_in_seconds=wait_seconds(training.work),
+        takes_seconds=_told_seconds(training) or _usual_seconds(training),
+    )
+
+
+def _told_seconds(training: TrainingJob) -> float | None:
+    """What the estimate before the start said."""
+    told = training.estimate.get("seconds")
+    expected = told.get("expected") if isinstance(told, dict) else told
+    return float(expected) if isinstance(expected, int | float) else None
+
+
+def _usual_seconds(training: TrainingJob) -> float | None:
+    """The median length of the project's earlier trainings from the same base model; None without any."""
+    earlier = TrainingJob.objects.filter(
+        project_id=training.project_id,
+        base_model_key=training.base_model_key,
+        work__state=State.SUCCEEDED,
+        work__started_at__isnull=False,
+    ).order_by("-id")
+    moments = earlier.values_list("work__started_at", "work__finished_at")[:_MEASURED_JOBS]
+    lengths = [(finished - started).total_seconds() for started, finished in moments]
+    return statistics.median(lengths) if lengths else None
 
 
 def _line(event: JobEvent) -> LogLine:

@@ -4,26 +4,25 @@
    On the section      data-live-job, data-events-url (absent when the job is over), data-last-event-id (optional),
                        data-points (id of a JSON block: [{step, train_loss, valid_loss, ...}]), data-icons, data-word-*
    Inside, data-live=  state, phase, connection, reading, progress (<progress>), amount, eta, train_loss, valid_loss,
-                       tokens_per_second, chart, gaps, log (<ol>), result (a link inside it gets the address)
+                       tokens_per_second, chart, gaps, samples, log (<ol>), result (a link inside it gets the address)
+   data-live-curve     key of a metric: a small drawing, with [data-curve-box] and [data-curve-value] inside; shown with
+                       its first value; data-unit on it is that of charts.js
    data-live-log-scale checkbox: logarithmic loss axis
+   data-live-log-level, data-live-log-text   select (all, warning, error) and search field: which lines of the log show
+   template[data-live-sample]   how a sample looks: [data-sample=prompt|answer|reference] inside
    Elsewhere           data-live-only="running" is hidden at the end, data-live-only="finished" is shown then
-   Events on document  "livejob:state" and "livejob:end" (detail = the data), e.g. hx-trigger="livejob:end from:document"
+   Events on document  "livejob:state", "livejob:checkpoint" and "livejob:end" (detail = the data), e.g.
+                       hx-trigger="livejob:end from:document"
 
    Stream: phase {phase,label} · progress {done,total,unit,eta_seconds,percent} · metric {step,train_loss,valid_loss?,
-   train_accuracy?,tokens_per_second?} · log {level,message,at} · state {state,label,tone} · reading {sentence} ·
-   end {state,url}; every message has an id. Loss values may be "nan" or "inf": shown as a gap with a mark.          */
+   learning_rate?,grad_norm?,tokens_per_second?,memory_bytes?,...} · sample {step,prompt,answer,reference} ·
+   checkpoint {step,is_best,message,at} · log {level,message,at} · state {state,label,tone} · reading {sentence} ·
+   end {state,url}; what is replayed has an id. Loss values may be "nan" or "inf": shown as a gap with a mark.          */
+
+import { Chart, numberWords, valueWords } from "./charts.js";
 
 const TONE_ICONS = { ok: "circle-check", warn: "triangle-alert", bad: "octagon-x", info: "info", running: "circle-dot", idle: "circle" };
 const MAX_LOG_LINES = 500;
-const language = document.documentElement.lang || "en";
-
-function numberWords(value, digits) {
-  if (typeof value !== "number" || !Number.isFinite(value)) return null;
-  const options = digits !== undefined
-    ? { maximumFractionDigits: digits }
-    : Number.isInteger(value) ? {} : Math.abs(value) >= 1 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 3 };
-  return new Intl.NumberFormat(language, options).format(value);
-}
 
 function durationWords(seconds) {
   const whole = Math.max(0, Math.round(seconds));
@@ -36,114 +35,6 @@ function durationWords(seconds) {
   return `${whole} s`;
 }
 
-/* A loss as the chart wants it: a number; null = not a number (a gap); undefined = not measured at this step. */
-function lossValue(value) {
-  if (value === undefined || value === null) return undefined;
-  const number = typeof value === "string" ? Number.parseFloat(value) : value;
-  return Number.isFinite(number) ? number : null;
-}
-
-class LossChart {
-  constructor(box, words) {
-    this.box = box;
-    this.words = words;
-    this.points = new Map();
-    this.isLog = false;
-    this.isDue = false;
-    this.plot = null;
-    this.size = new ResizeObserver(() => this.resize());
-    this.size.observe(box);
-    document.addEventListener("themechange", () => this.rebuild());
-    window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.rebuild());
-  }
-
-  add(point) {
-    const step = Number(point.step);
-    if (!Number.isFinite(step)) return;
-    const old = this.points.get(step) || {};
-    const train = lossValue(point.train_loss);
-    const valid = lossValue(point.valid_loss);
-    this.points.set(step, { train: train === undefined ? old.train : train, valid: valid === undefined ? old.valid : valid });
-    this.draw();
-  }
-
-  draw() {
-    if (this.isDue) return;
-    this.isDue = true;
-    window.requestAnimationFrame(() => {
-      this.isDue = false;
-      if (this.plot) this.plot.setData(this.data());
-      else this.rebuild();
-    });
-  }
-
-  data() {
-    const steps = [...this.points.keys()].sort((a, b) => a - b);
-    const shown = (value) => (this.isLog && typeof value === "number" && value <= 0 ? null : value);
-    return [steps, steps.map((s) => shown(this.points.get(s).train)), steps.map((s) => shown(this.points.get(s).valid))];
-  }
-
-  brokenSteps() {
-    return [...this.points].filter(([, p]) => p.train === null || p.valid === null).map(([step]) => step);
-  }
-
-  setLog(isLog) {
-    this.isLog = isLog;
-    this.rebuild();
-  }
-
-  resize() {
-    if (this.plot && this.box.clientWidth) this.plot.setSize({ width: this.box.clientWidth, height: this.height() });
-  }
-
-  height() {
-    return this.box.clientWidth < 500 ? 220 : 280;
-  }
-
-  rebuild() {
-    if (!window.uPlot || this.points.size === 0) return; // until then the server's drawing stays
-    const css = getComputedStyle(document.documentElement);
-    const colour = (name) => css.getPropertyValue(name).trim();
-    const axis = { stroke: colour("--ink-2"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { stroke: colour("--grid"), width: 1 }, font: `12px ${css.getPropertyValue("--font-body")}` };
-    const label = (raw) => (raw === null || raw === undefined ? "–" : numberWords(raw, 4));
-    this.plot?.destroy();
-    this.box.replaceChildren();
-    this.plot = new window.uPlot({
-      width: this.box.clientWidth || 600,
-      height: this.height(),
-      cursor: { drag: { x: true, y: false } },
-      scales: { x: { time: false }, y: this.isLog ? { distr: 3 } : {} },
-      axes: [{ ...axis, size: 34 }, { ...axis, size: 58, values: (u, ticks) => ticks.map((t) => (t === null ? "" : String(Number(t.toPrecision(3))))) }],
-      series: [
-        { label: this.words.wordStep, value: (u, raw) => (raw === null || raw === undefined ? "–" : numberWords(raw, 0)) },
-        { label: this.words.wordTraining, stroke: colour("--series-1"), width: 2, spanGaps: false, value: (u, raw) => label(raw) },
-        { label: this.words.wordValidation, stroke: colour("--series-2"), width: 2, dash: [6, 4], spanGaps: false, points: { show: true, size: 6, fill: colour("--series-2") }, value: (u, raw) => label(raw) },
-      ],
-      hooks: { draw: [(u) => this.markBroken(u, colour("--bad"))] },
-    }, this.data(), this.box);
-    const canvas = this.plot.root.querySelector("canvas");
-    canvas?.setAttribute("role", "img");
-    canvas?.setAttribute("aria-label", this.description || document.title); // a picture must never be nameless
-  }
-
-  markBroken(u, colour) {
-    const context = u.ctx;
-    context.save();
-    context.fillStyle = colour;
-    const bottom = u.bbox.top + u.bbox.height;
-    for (const step of this.brokenSteps()) {
-      const x = u.valToPos(step, "x", true);
-      context.fillRect(x - 1.5, bottom - 12, 3, 12);
-    }
-    context.restore();
-  }
-
-  describe(text) {
-    this.description = text;
-    this.box.querySelector("canvas")?.setAttribute("aria-label", text);
-  }
-}
-
 class LiveJob {
   constructor(section) {
     this.section = section;
@@ -153,10 +44,30 @@ class LiveJob {
     this.retries = 0;
     this.latest = {};
     const chart = this.part("chart");
-    this.chart = chart ? new LossChart(chart, section.dataset) : null;
+    this.chart = chart ? new Chart(chart, {
+      words: section.dataset,
+      mayBreak: true,
+      lines: [
+        { key: "train_loss", label: this.words.wordTraining, colour: "--series-1" },
+        { key: "valid_loss", label: this.words.wordValidation, colour: "--series-2", dash: [6, 4], hasDots: true },
+      ],
+    }) : null;
+    this.curves = [...section.querySelectorAll("[data-live-curve]")].map((figure) => this.curve(figure));
     this.readPoints();
     section.querySelector("[data-live-log-scale]")?.addEventListener("change", (event) => this.chart?.setLog(event.target.checked));
+    this.level = section.querySelector("[data-live-log-level]");
+    this.search = section.querySelector("[data-live-log-text]");
+    this.level?.addEventListener("change", () => this.sieveLog());
+    this.search?.addEventListener("input", () => this.sieveLog());
     if (section.dataset.eventsUrl) this.connect();
+  }
+
+  curve(figure) {
+    const { liveCurve: key, unit, name } = figure.dataset;
+    const box = figure.querySelector("[data-curve-box]");
+    const lines = [{ key, label: name, colour: "--series-1" }];
+    const chart = new Chart(box, { words: this.words, height: 130, unit, lines });
+    return { figure, key, unit, chart, value: figure.querySelector("[data-curve-value]") };
   }
 
   part(name) {
@@ -190,7 +101,7 @@ class LiveJob {
       this.retries += 1;
       window.setTimeout(() => this.connect(), Math.min(30000, 1000 * 2 ** this.retries));
     });
-    const handlers = { phase: "onPhase", progress: "onProgress", metric: "onMetric", log: "onLog", state: "onState", reading: "onReading", end: "onEnd" };
+    const handlers = { phase: "onPhase", progress: "onProgress", metric: "onMetric", sample: "onSample", checkpoint: "onCheckpoint", log: "onLog", state: "onState", reading: "onReading", end: "onEnd" };
     for (const [name, method] of Object.entries(handlers)) {
       source.addEventListener(name, (event) => {
         const id = Number(event.lastEventId);
@@ -239,6 +150,12 @@ class LiveJob {
       this.latest[name] = words;
       this.say(name, words);
     }
+    for (const { figure, key, unit, chart, value } of this.curves) {
+      if (data[key] === undefined || data[key] === null) continue;
+      figure.hidden = false;
+      value.textContent = valueWords(data[key], unit) ?? this.words.wordNan;
+      chart.add(data);
+    }
     if (!this.chart) return;
     this.chart.add(data);
     const gaps = this.chart.brokenSteps().length;
@@ -261,6 +178,54 @@ class LiveJob {
     }, 300);
   }
 
+  onCheckpoint(data) {
+    this.onLog(data);
+    document.dispatchEvent(new CustomEvent("livejob:checkpoint", { detail: data }));
+  }
+
+  /* The samples of one check stand together; the newest check is on top and open. */
+  onSample(data) {
+    const box = this.part("samples");
+    const form = this.section.querySelector("template[data-live-sample]");
+    if (!box || !form) return;
+    const step = String(data.step ?? 0);
+    let group = [...box.children].find((node) => node.dataset.step === step);
+    if (!group) {
+      group = document.createElement("details");
+      group.className = "fold";
+      group.dataset.step = step;
+      const summary = document.createElement("summary");
+      summary.textContent = (this.words.wordSamples || "{step}").replace("{step}", numberWords(Number(step), 0));
+      const body = document.createElement("div");
+      body.className = "fold-body stack";
+      group.append(summary, body);
+      for (const node of box.children) node.open = false;
+      group.open = true;
+      box.prepend(group);
+    }
+    const card = form.content.cloneNode(true);
+    for (const name of ["prompt", "answer", "reference"]) {
+      const node = card.querySelector(`[data-sample="${name}"]`);
+      node.textContent = data[name] || "";
+      if (!data[name]) node.closest("[data-sample-part]").hidden = true;
+    }
+    group.querySelector(".fold-body").append(card);
+    const section = box.closest("[hidden]");
+    if (section) section.hidden = false;
+  }
+
+  sieveLog() {
+    for (const line of this.part("log").children) line.hidden = !this.passes(line);
+  }
+
+  passes(line) {
+    const level = this.level?.value || "";
+    const isSevere = line.classList.contains("log-error") || line.classList.contains("log-warning") || line.classList.contains("log-warn");
+    if (level === "warning" && !isSevere) return false;
+    if (level === "error" && !line.classList.contains("log-error")) return false;
+    return line.textContent.toLowerCase().includes((this.search?.value || "").trim().toLowerCase());
+  }
+
   onLog(data) {
     const list = this.part("log");
     if (!list) return;
@@ -280,6 +245,7 @@ class LiveJob {
     const words = document.createElement("span");
     words.textContent = data.message || "";
     line.append(time, words);
+    line.hidden = !this.passes(line);
     list.append(line);
     while (list.children.length > MAX_LOG_LINES) list.firstElementChild.remove();
     if (isAtEnd) list.scrollTop = list.scrollHeight;

@@ -55,6 +55,7 @@ class Trouble:
     how: str = "status"
     status: int = 500
     message: str = "The server had an error while processing your request."
+    code: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     times: int = 1
 
@@ -373,6 +374,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One request: trouble first, then the key, then the call."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 1 << 16  # head and body in one packet: two would wait 40 ms for each other
     server: _Http
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -405,7 +407,9 @@ class _Handler(BaseHTTPRequestHandler):
             house.stay_silent()
             return self._hang_up()
         if trouble is not None and trouble.how == "status":
-            return self._send(trouble.status, Refusal(trouble.status, trouble.message).body(), trouble.headers)
+            return self._send(
+                trouble.status, Refusal(trouble.status, trouble.message, code=trouble.code).body(), trouble.headers
+            )
         try:
             with house.lock:
                 status, answer = 200, self._called(house, path, dict(parse_qsl(parts.query)), body)
@@ -450,6 +454,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         try:
             self.wfile.write(content)
+            self.wfile.flush()
         except OSError:
             self.close_connection = True
 

@@ -181,7 +181,7 @@ def test_a_running_job_is_stopping_until_its_worker_obeys(submit, actor) -> None
     job = submit()
     lease = claim()
     assert operations.request_stop(actor=actor, job=job, action="cancel").state == State.STOPPING
-    assert operations.renew_lease(lease) == "cancel"
+    assert operations.renew_lease(lease).stop_action == "cancel"
     operations.release_job(lease, state=State.CANCELLED)
     job.refresh_from_db()
     assert job.state == State.CANCELLED

@@ -31,9 +31,9 @@ def job(actor, toy, transactional_db) -> Job:
 @pytest.fixture
 def slow_child(monkeypatch):
     """The child says one thing and then sleeps for a minute."""
-    from work_kit import supervisor
+    from work_kit import process
 
-    monkeypatch.setattr(supervisor, "command", lambda *args: [sys.executable, "-c", SLOW_ENGINE, *args])
+    monkeypatch.setattr(process, "command", lambda *args: [sys.executable, "-c", SLOW_ENGINE, *args])
 
 
 def run_in_thread():
@@ -151,9 +151,9 @@ def test_a_fenced_supervisor_kills_its_child_and_writes_nothing(job, slow_child,
 
 
 def test_a_child_never_sees_the_sites_secrets(monkeypatch) -> None:
-    from work_kit.supervisor import _child_environment
+    from work_kit.process import child_environment
 
     monkeypatch.setenv("SECRET_KEY", "s3cret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     monkeypatch.setenv("DATABASE_URL", "postgres://u:s3cret@h/d")
-    assert "s3cret" not in str(_child_environment(dict))
+    assert "s3cret" not in str(child_environment({}))

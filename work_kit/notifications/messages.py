@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts_app.models import Project, User
 from web_kit.ids import new_id
@@ -16,9 +17,9 @@ from work_kit.kinds import kind_of
 from work_kit.models import Job
 
 SENTENCES = {
-    State.SUCCEEDED: _("“%(title)s” is done."),
-    State.FAILED: _("“%(title)s” has failed."),
-    State.CANCELLED: _("“%(title)s” was cancelled."),
+    State.SUCCEEDED: gettext_lazy("“%(title)s” is done."),
+    State.FAILED: gettext_lazy("“%(title)s” has failed."),
+    State.CANCELLED: gettext_lazy("“%(title)s” was cancelled."),
 }
 MOST_TITLE, MOST_FAILURE = 120, 500
 

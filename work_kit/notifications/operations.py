@@ -94,7 +94,9 @@ def delete_endpoint(*, actor: Actor, endpoint: WebhookEndpoint) -> None:
 def send_test(*, actor: Actor, endpoint: WebhookEndpoint) -> Delivery:
     """Put a test message in the outbox: an event about a job that does not exist. It is tried once."""
     if not endpoint.is_enabled:
-        raise UserError("webhook_is_off", _("This webhook is switched off. Switch it on to send it a test."), status=409)
+        raise UserError(
+            "webhook_is_off", _("This webhook is switched off. Switch it on to send it a test."), status=409
+        )
     now = database_now()
     event = endpoint.events[0]
     with transaction.atomic():
@@ -117,7 +119,12 @@ def repeat_delivery(*, actor: Actor, delivery: Delivery) -> Delivery:
     with transaction.atomic():
         ended = Delivery.objects.filter(pk=delivery.pk).exclude(delivered_at=None, given_up_at=None)
         moved = ended.update(
-            attempts=0, available_at=database_now(), delivered_at=None, given_up_at=None, response_status=None, problem=""
+            attempts=0,
+            available_at=database_now(),
+            delivered_at=None,
+            given_up_at=None,
+            response_status=None,
+            problem="",
         )
         if not moved:
             raise UserError("delivery_waits", _("This message waits to be sent already."), status=409)
@@ -169,7 +176,9 @@ def _to_programs(job: Job) -> list[Delivery]:
     event = messages.event_name(job)
     if event is None:
         return []
-    wanting = [row for row in WebhookEndpoint.objects.filter(project=job.project_id, is_enabled=True) if event in row.events]
+    wanting = [
+        row for row in WebhookEndpoint.objects.filter(project=job.project_id, is_enabled=True) if event in row.events
+    ]
     if not wanting:
         return []
     now = database_now()

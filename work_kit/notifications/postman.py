@@ -75,7 +75,8 @@ def _posted(claimed: Claimed) -> Outcome:
             "POST", claimed.url, content=claimed.body, headers=headers, seconds=ANSWER_SECONDS, most_bytes=4096
         )
     except UserError as refused:
-        return Outcome(problem=refused.sentence)
+        slow = _("The receiver took longer than %(n)s seconds to answer.") % {"n": int(ANSWER_SECONDS)}
+        return Outcome(problem=slow if refused.code == "too_slow" else refused.sentence)
     if 200 <= status < 300:
         return Outcome(status)
     problem = _("The receiver answered with the status %(status)s.") % {"status": status}
@@ -99,5 +100,7 @@ def _mailed(claimed: Claimed) -> Outcome:
         return Outcome(problem=problem, is_final=code == NO_SUCH_MAILBOX)
     except (OSError, ValueError) as error:  # smtplib's errors are OSErrors; ValueError: an address it cannot write
         logger.warning("a letter was not taken by the mail server: %s", error)
-        return Outcome(problem=_("The mail server did not take the letter (%(error)s).") % {"error": type(error).__name__})
+        return Outcome(
+            problem=_("The mail server did not take the letter (%(error)s).") % {"error": type(error).__name__}
+        )
     return Outcome()

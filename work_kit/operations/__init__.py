@@ -5,7 +5,7 @@
 """
 
 from work_kit.operations.asking import note_job, request_stop, resume_job, submit_job
-from work_kit.operations.claiming import Orders, claim_job, claimed_with, renew_lease
+from work_kit.operations.claiming import Orders, claim_job, claimed_with, orders, renew_lease
 from work_kit.operations.ending import (
     begin_saving,
     end_attempt,
@@ -15,10 +15,18 @@ from work_kit.operations.ending import (
     succeed_job,
 )
 from work_kit.operations.leases import Fenced, Lease
-from work_kit.operations.presence import Resources, beat_worker, forget_worker, note_devices
+from work_kit.operations.presence import (
+    DeviceFacts,
+    Resources,
+    beat_worker,
+    forget_lost_workers,
+    forget_worker,
+    note_devices,
+)
 from work_kit.operations.recording import record_events
 
 __all__ = [
+    "DeviceFacts",
     "Fenced",
     "Lease",
     "Orders",
@@ -28,10 +36,12 @@ __all__ = [
     "claim_job",
     "claimed_with",
     "end_attempt",
+    "forget_lost_workers",
     "forget_worker",
     "mend_times",
     "note_devices",
     "note_job",
+    "orders",
     "reap_expired_leases",
     "record_events",
     "release_job",

@@ -10,7 +10,7 @@ from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from finetune_engine.errors import UserError
 from work_kit import queries
-from work_kit.choices import LEASED, State, StopAction
+from work_kit.choices import LEASED, TERMINAL, State, StopAction
 from work_kit.kinds import kind_of
 from work_kit.models import Job, JobEvent
 from work_kit.operations.ending import finish
@@ -68,12 +68,13 @@ def request_stop(*, actor: Actor, job: Job, action: str) -> Job:
     if action not in {StopAction.CANCEL, StopAction.STOP_AND_KEEP, StopAction.PAUSE}:
         raise UserError("unknown_action", f"Unknown action {action!r}.", field="action")
     with transaction.atomic():
-        job = Job.objects.select_for_update().get(pk=job.pk)
-        if job.state not in {State.QUEUED, State.PAUSED} and job.state not in LEASED:
-            raise UserError("job_has_ended", f"This job has ended already ({State(job.state).label}).", status=409)
-        if _obey(job, StopAction(action)):
+        held = Job.objects.select_for_update().get(pk=job.pk)
+        if held.state in TERMINAL:
+            raise UserError("job_has_ended", f"This job has ended already ({State(held.state).label}).", status=409)
+        if _obey(held, StopAction(action)):
             record(actor=actor, project=actor.project, act=f"{job.kind}.{action}", subject=f"job {job.pk}")
             ring(job.queue)
+    job.refresh_from_db()
     return job
 
 

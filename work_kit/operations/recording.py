@@ -30,7 +30,10 @@ def record_events(
     failpoint("events", "before")
     with transaction.atomic():
         job = locked(lease)
-        before, fields = job.state, ["state", "phase", "progress_done", "progress_total", "progress_unit", "eta_seconds"]
+        before, fields = (
+            job.state,
+            ["state", "phase", "progress_done", "progress_total", "progress_unit", "eta_seconds"],
+        )
         job.attempt = attempt = of_attempt or lease.attempt  # only in memory: what the kind writes belongs to it
         rows = []
         for seq, event in _unseen(job, attempt, items):

@@ -28,7 +28,9 @@ from finetune_engine.train.local.load import LoadedModel, SharedModule, load_bas
 from finetune_engine.train.local.loop import Outcome, train
 from finetune_engine.train.local.objectives.choice import objective_of
 from finetune_engine.train.local.objectives.objective import Limits, Objective
+from finetune_engine.train.local.parallel import spread, spread_out
 from finetune_engine.train.local.record import run_facts, run_record
+from finetune_engine.train.local.team import ALONE, Team, shared
 from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec
 
 SAMPLES = 3
@@ -36,21 +38,24 @@ SAMPLE_TOKENS = 64
 LAYOUT_ROWS = 64
 
 
-def run_training(run: Run, spec: RunSpec, out: Path) -> None:
+def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> None:
     """Carry out ``spec`` in the folder ``out``; ends with the ``result`` event and a committed artefact.
 
+    Every process of a ``team`` does the same; the first of them writes.
     Raises UserError, EngineError or Stopped as its stages do.
     """
+    run = shared(run, team)
     run.emit("phase", phase="validating")
     ref = BaseModelRef.from_dict(spec.base_model)
     resume = resolve_resume(Path(spec.resume_from)) if spec.resume_from else None
     snapshot = check_snapshot(spec.snapshot)
-    sweep_aside(out)
+    if team.is_first:
+        sweep_aside(out)
     run.boundary()
 
     run.emit("phase", phase="loading model")
-    threads = use_threads(spec.threads)
-    loaded = load_base(ref, precision=spec.training.precision)
+    threads = use_threads(spec.threads, processes=team.local_size)
+    loaded = load_base(ref, precision=spec.training.precision, on_gpu=team.is_alone)
     facts = _base_facts(loaded)
     run.boundary()
 
@@ -65,9 +70,16 @@ def run_training(run: Run, spec: RunSpec, out: Path) -> None:
     share = trainable_share(model)
     run.emit("log", level="info", message=share.sentence, trainable=share.trainable, total=share.total)
     texts = [text for row in learn.rows[:LAYOUT_ROWS] for text in objective.sequences(row)]
-    with flat_layout(model, texts, wanted=settled.packing, dtype=loaded.dtype) as flat, fused_lora(model) as fused:
+    if loaded.device.type != "cpu":
+        spread(model, team)  # it was loaded outside the GPUs, which hold only their parts
+    with (
+        fused_lora(model) as fused,
+        spread_out(model, team),
+        flat_layout(model, texts, wanted=settled.packing, dtype=loaded.dtype) as flat,
+    ):
         record = run_record(spec, settled, loaded, snapshot, threads=threads, flat=flat, fused_layers=fused)
-        _write_record(out, record)
+        if team.is_first:
+            _write_record(out, record)
         run.emit("log", level="info", message=_plan_sentence(settled, learn, check), training=settled.as_dict())
         run.emit("phase", phase="training")
         lesson = Lesson(
@@ -82,13 +94,14 @@ def run_training(run: Run, spec: RunSpec, out: Path) -> None:
             flat=flat,
             checkpoints=out / "checkpoints",
             facts=run_facts(record),
+            team=team,
         )
         outcome = train(run, _prepared(run, lesson), resume_from=resume)
     _show_samples(run, loaded, model, check)
 
     run.emit("phase", phase="saving")
     result = _result(outcome, share.trainable, share.total)
-    manifest = save_artefact(out / "artefact", model, loaded, outcome, record | {"result": result})
+    manifest = save_artefact(out / "artefact", model, loaded, outcome, record | {"result": result}, team=team)
     run.emit("result", artefact="artefact", manifest_sha256=manifest, **result)
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from finetune_engine.errors import UserError
+from finetune_engine.train.local.four_bit import count
 from finetune_engine.train.local.load import LoadedModel
+from finetune_engine.train.local.parallel import part, whole
 from finetune_engine.train.spec import WITH_EMBEDDINGS, EffectiveSpec
 
 
@@ -92,29 +94,34 @@ def _is_linear(part: Any) -> bool:
 def trainable_share(model: Any) -> Share:
     """Count trained and all parameters."""
     parameters = list(model.parameters())
-    return Share(sum(p.numel() for p in parameters if p.requires_grad), sum(p.numel() for p in parameters))
+    return Share(sum(count(p) for p in parameters if p.requires_grad), sum(count(p) for p in parameters))
 
 
 def trainable_state(model: Any) -> dict[str, torch.Tensor]:
-    """What training changes, by name, as tensors on the processor: adapter weights (peft's names) or all."""
-    if hasattr(model, "get_base_model"):
-        from peft import get_peft_model_state_dict
+    """What training changes, by name, as whole tensors on the processor: adapter weights (peft's names) or all.
 
-        state = get_peft_model_state_dict(model, save_embedding_layers=False)
-    else:
-        tied = set(model.all_tied_weights_keys or ()) if hasattr(model, "all_tied_weights_keys") else set()
-        state = {name: value for name, value in model.state_dict().items() if name not in tied}
-    return {name: value.detach().to("cpu").contiguous().clone() for name, value in state.items()}
+    A meeting of all processes where the model is spread over several.
+    """
+    return {name: whole(value) for name, value in _trained(model).items()}
 
 
 def restore_trainable(model: Any, state: dict[str, torch.Tensor]) -> None:
     """Put the tensors of ``trainable_state`` back, bit for bit. Raises ValueError on a misfit."""
-    result: Any
-    if hasattr(model, "get_base_model"):
-        from peft import set_peft_model_state_dict
+    trained = _trained(model)
+    for name, value in state.items():
+        if name not in trained:
+            raise ValueError(f"the checkpoint has weights this model lacks: {name}")
+        if trained[name].shape != value.shape:
+            raise ValueError(f"{name} has the shape {tuple(value.shape)} in the checkpoint")
+        with torch.no_grad():
+            trained[name].copy_(part(trained[name], value))
 
-        result = set_peft_model_state_dict(model, state)
-    else:
-        result = model.load_state_dict(state, strict=False)
-    if result.unexpected_keys:
-        raise ValueError(f"the checkpoint has weights this model lacks: {result.unexpected_keys[0]}")
+
+def _trained(model: Any) -> dict[str, torch.Tensor]:
+    """The tensors themselves: writing into them changes the model."""
+    if hasattr(model, "get_base_model"):
+        from peft import get_peft_model_state_dict
+
+        return dict(get_peft_model_state_dict(model, save_embedding_layers=False))
+    tied = set(model.all_tied_weights_keys or ()) if hasattr(model, "all_tied_weights_keys") else set()
+    return {name: value for name, value in model.state_dict().items() if name not in tied}

@@ -6,21 +6,29 @@ import json
 from pathlib import Path
 from typing import Any
 
+from finetune_engine.train.local.adapters import trainable_state
 from finetune_engine.train.local.checkpoints import save_weights
 from finetune_engine.train.local.commit import commit_folder
 from finetune_engine.train.local.history import write_history
 from finetune_engine.train.local.load import LoadedModel
 from finetune_engine.train.local.loop import Outcome
+from finetune_engine.train.local.team import ALONE, Team
 
 
-def save_artefact(target: Path, model: Any, loaded: LoadedModel, outcome: Outcome, record: dict[str, Any]) -> str:
+def save_artefact(
+    target: Path, model: Any, loaded: LoadedModel, outcome: Outcome, record: dict[str, Any], *, team: Team = ALONE
+) -> str | None:
     """Commit weights, tokenizer, template, ``run.json`` and ``metrics.csv`` as ``target``.
 
-    Returns the SHA-256 of its manifest. Raises EngineError ``disk_full``.
+    Returns the SHA-256 of its manifest (None in all processes of a team but the first). Raises EngineError
+    ``disk_full``.
     """
+    weights = trainable_state(model)
+    if not team.is_first:
+        return None
 
     def write(aside: Path) -> None:
-        save_weights(aside, model)
+        save_weights(aside, model, weights)
         _forget_paths(aside, loaded.ref.key)
         loaded.tokenizer.save_pretrained(str(aside))
         (aside / "chat_template.jinja").write_text(loaded.chat_template, encoding="utf-8")

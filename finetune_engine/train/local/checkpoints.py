@@ -23,6 +23,8 @@ from finetune_engine.train.local.commit import (
 )
 from finetune_engine.train.local.history import StepMetrics, read_history, write_history
 from finetune_engine.train.local.load import ADAPTER_WEIGHTS
+from finetune_engine.train.local.parallel import part, whole
+from finetune_engine.train.local.team import ALONE, Team
 
 KEEP_NEWEST = 2
 WHOLE_WEIGHTS = "model.safetensors"
@@ -50,17 +52,28 @@ def checkpoint_name(step: int) -> str:
 
 
 def save_checkpoint(
-    folder: Path, model: Any, optimizer: torch.optim.Optimizer, state: LoopState, facts: dict[str, Any]
-) -> str:
+    folder: Path,
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    state: LoopState,
+    facts: dict[str, Any],
+    *,
+    team: Team = ALONE,
+) -> str | None:
     """Commit a checkpoint of ``state`` under ``folder``; returns the SHA-256 of its manifest.
 
-    ``facts`` says which run this is (see ``load_checkpoint``). Raises EngineError ``disk_full``.
+    Of several processes all take part and the first writes whole tensors, so that any number of them can go on; the
+    others get None. ``facts`` says which run this is (see ``load_checkpoint``). Raises EngineError ``disk_full``.
     """
+    weights, moments = trainable_state(model), optimizer_tensors(model, optimizer)
+    random_states = _by_rank(team.gathered(rng_tensors()))
+    if not team.is_first:
+        return None
 
     def write(aside: Path) -> None:
-        save_weights(aside, model)
-        save_file(optimizer_tensors(model, optimizer), aside / "optimizer.safetensors")
-        save_file(rng_tensors(), aside / "rng.safetensors")
+        save_weights(aside, model, weights)
+        save_file(moments, aside / "optimizer.safetensors")
+        save_file(random_states, aside / "rng.safetensors")
         write_history(aside / "metrics.csv", state.history)
         position = {key: value for key, value in asdict(state).items() if key != "history"}
         content = {"position": position, "python_random": random.getstate(), "facts": facts}
@@ -71,9 +84,12 @@ def save_checkpoint(
     return verify_folder(target) or commit_folder(target, write, name="checkpoint")
 
 
-def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, facts: dict[str, Any]) -> LoopState:
+def load_checkpoint(
+    folder: Path, model: Any, optimizer: torch.optim.Optimizer, facts: dict[str, Any], *, team: Team = ALONE
+) -> LoopState:
     """Restore weights, optimiser and random numbers from a verified checkpoint; returns where the run stood.
 
+    A process that had no part in the checkpoint draws random numbers of its own from there on.
     Raises EngineError ``bad_config`` when it belongs to another run (other data, settings or base model).
     """
     content = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -89,7 +105,11 @@ def load_checkpoint(folder: Path, model: Any, optimizer: torch.optim.Optimizer, 
     state = LoopState(**content["position"], history=read_history(folder / "metrics.csv"))
     version, words, gauss = content["python_random"]
     random.setstate((version, tuple(words), gauss))
-    restore_rng(load_file(folder / "rng.safetensors"))
+    states = _of_rank(load_file(folder / "rng.safetensors"), team.rank)
+    if states:
+        restore_rng(states)
+    else:
+        torch.manual_seed(state.step * 65_537 + team.rank)
     return state
 
 
@@ -125,13 +145,13 @@ def prune(folder: Path, best_step: int | None) -> None:
             remove_folder(path)
 
 
-def save_weights(folder: Path, model: Any) -> None:
-    """Write what is trained: an adapter with its config (servable as it is), or the whole weights."""
+def save_weights(folder: Path, model: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Write what is trained (``trainable_state``): an adapter with its config (servable as it is), or whole weights."""
     if hasattr(model, "get_base_model"):
-        save_file(trainable_state(model), folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
         model.peft_config["default"].save_pretrained(str(folder))
     else:
-        save_file(trainable_state(model), folder / WHOLE_WEIGHTS, metadata={"format": "pt"})
+        save_file(weights, folder / WHOLE_WEIGHTS, metadata={"format": "pt"})
         model.config.save_pretrained(str(folder))
         model.generation_config.save_pretrained(str(folder))
 
@@ -148,12 +168,11 @@ def trained_parameters(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 def optimizer_tensors(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """The optimiser's state as ``<kind>/<parameter>`` tensors."""
+    """The optimiser's state as ``<kind>/<parameter>`` whole tensors; a meeting where the model is spread."""
     tensors: dict[str, torch.Tensor] = {}
     for name, parameter in trained_parameters(model):
         for kind, value in optimizer.state.get(parameter, {}).items():
-            whole = value if isinstance(value, torch.Tensor) else torch.tensor(value)
-            tensors[f"{kind}/{name}"] = whole.detach().cpu().contiguous().clone()
+            tensors[f"{kind}/{name}"] = whole(value if isinstance(value, torch.Tensor) else torch.tensor(value))
     return tensors or {"empty": torch.zeros(1)}
 
 
@@ -163,8 +182,10 @@ def restore_optimizer(model: Any, optimizer: torch.optim.Optimizer, tensors: dic
     for key, value in tensors.items():
         kind, _, name = key.partition("/")
         if name:
-            device = "cpu" if kind == "step" and parameters[name].device.type == "cpu" else parameters[name].device
-            optimizer.state[parameters[name]][kind] = value.to(device)
+            parameter = parameters[name]
+            # Moments are laid out as their parameter; the count of steps is one number.
+            is_moment = value.shape == parameter.shape and kind != "step"
+            optimizer.state[parameter][kind] = part(parameter, value) if is_moment else value.to(parameter.device)
 
 
 def rng_tensors() -> dict[str, torch.Tensor]:
@@ -182,6 +203,22 @@ def restore_rng(states: dict[str, torch.Tensor]) -> None:
         for index in range(torch.cuda.device_count()):
             if f"cuda{index}" in states:
                 torch.cuda.set_rng_state(states[f"cuda{index}"], index)
+
+
+def _by_rank(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Random states of several processes in one; those of the first have no prefix."""
+    return {
+        name if rank == 0 else f"rank{rank}/{name}": value
+        for rank, found in enumerate(states)
+        for name, value in found.items()
+    }
+
+
+def _of_rank(states: dict[str, torch.Tensor], rank: int) -> dict[str, torch.Tensor]:
+    """One process's own; {} when it was not there."""
+    prefix = f"rank{rank}/" if rank else ""
+    found = {name.removeprefix(prefix): value for name, value in states.items() if name.startswith(prefix)}
+    return {name: value for name, value in found.items() if "/" not in name}
 
 
 def best_of(state: LoopState, value: float, *, greater: bool) -> bool:

@@ -38,8 +38,10 @@ def commit_folder(target: Path, write: Callable[[Path], None], *, name: str) -> 
         os.chmod(aside, 0o755)  # noqa: S103 - mkdtemp makes it private; a server may run as another user
         if target.exists():
             remove_folder(target)
+        failpoint(f"{name}_rename", "before")
         os.rename(aside, target)
         _sync_folder(target.parent)
+        failpoint(f"{name}_rename", "after")
     except Exception as problem:
         shutil.rmtree(aside, ignore_errors=True)
         if is_disk_full(problem):

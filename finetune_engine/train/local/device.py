@@ -42,10 +42,14 @@ def precision_name(dtype: torch.dtype) -> str:
     return next((name for name, value in DTYPES.items() if value == dtype), str(dtype))
 
 
-def use_threads(threads: int | None = None) -> int:
-    """Set torch's threads to ``threads``, ``TUNESMITH_THREADS`` or the cores this process may use; return them."""
+def use_threads(threads: int | None = None, *, processes: int = 1) -> int:
+    """Set torch's threads to ``threads``, ``TUNESMITH_THREADS`` or the cores this process may use; return them.
+
+    ``processes`` that train together on this machine share the cores.
+    """
     wanted = threads or int(os.environ.get("TUNESMITH_THREADS") or 0)
     if wanted < 1:
         wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        wanted = max(1, wanted // processes)
     torch.set_num_threads(wanted)
     return wanted

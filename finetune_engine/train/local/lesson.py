@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from finetune_engine.train.local.team import ALONE, Team
 from finetune_engine.train.spec import EffectiveSpec
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class Lesson:
     """A trainable torch module, encoded rows, what to make of them (``objective``) and settled settings.
 
     The kind of the rows is the objective's. ``facts`` identify the run in its checkpoints; ``flat`` says how rows are
-    laid out (see ``forward``).
+    laid out (see ``forward``), ``team`` with which processes the model is trained.
     """
 
     model: Any
@@ -34,6 +35,7 @@ class Lesson:
     flat: bool
     checkpoints: Path
     facts: dict[str, Any]
+    team: Team = ALONE
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from finetune_engine.catalogue.folder import CONTEXT_FIELDS, inspect_model_folde
 from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.train.local.device import choose_device, choose_dtype
+from finetune_engine.train.local.four_bit import four_bit_settings
 from finetune_engine.train.local.template import DEFAULT_TEMPLATE, sha256_of
 
 __all__ = [
@@ -110,9 +111,18 @@ def resolve_folder(ref: BaseModelRef) -> Path:
     return folder
 
 
-def load_base(ref: BaseModelRef, *, precision: str = "auto", device: torch.device | None = None) -> LoadedModel:
+def load_base(
+    ref: BaseModelRef,
+    *,
+    precision: str = "auto",
+    device: torch.device | None = None,
+    on_gpu: bool = True,
+    four_bit: bool = False,
+) -> LoadedModel:
     """Load weights and tokenizer of ``ref``, without running any code from the model folder.
 
+    With ``on_gpu`` False the weights wait in the computer's memory for being spread over several GPUs. With
+    ``four_bit`` the layers' weights are packed as they are loaded (see ``four_bit``).
     Raises UserError ``not_safetensors``/``unsafe_model``/``broken_model``..., EngineError ``model_unavailable``.
     """
     transformers_logging.set_verbosity_error()
@@ -120,10 +130,11 @@ def load_base(ref: BaseModelRef, *, precision: str = "auto", device: torch.devic
     folder = resolve_folder(ref)
     device = device or choose_device()
     dtype = choose_dtype(precision, device)
+    packed = {"quantization_config": four_bit_settings(dtype), "device_map": {"": device}} if four_bit else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False, local_files_only=True, **packed
         )
     except (OSError, ValueError, KeyError) as problem:
         raise UserError(
@@ -132,7 +143,9 @@ def load_base(ref: BaseModelRef, *, precision: str = "auto", device: torch.devic
             field="base_model",
             reason="bad_config",
         ) from problem
-    model.to(device).eval()
+    if not four_bit:
+        model.to(device if on_gpu else "cpu")
+    model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     eos_ids = _eos_ids(model, tokenizer, folder)
@@ -163,7 +176,7 @@ def attach_adapter(loaded: LoadedModel, path: Path | str, *, name: str = "tuned"
     folder = Path(path)
     if not (folder / "adapter_config.json").exists() and (folder / "config.json").exists():
         return load_base(
-            replace(loaded.ref, path=str(folder), hub=None, chat_template=_saved_template(folder)),
+            replace(loaded.ref, path=str(folder), hub=None, chat_template=saved_template(folder)),
             precision="auto",
             device=loaded.device,
         )
@@ -186,7 +199,7 @@ def attach_adapter(loaded: LoadedModel, path: Path | str, *, name: str = "tuned"
     shared.module.eval()
     shared.module.base_model.disable_adapter_layers()
     shared.adapter = None
-    template = _saved_template(folder) or loaded.chat_template
+    template = saved_template(folder) or loaded.chat_template
     return replace(loaded, adapter=name, chat_template=template, template_sha256=sha256_of(template))
 
 
@@ -210,7 +223,8 @@ def _check_adapter(folder: Path) -> None:
         raise UserError("unsafe_model", "The adapter asks to run code of its own.", reason="bad_config")
 
 
-def _saved_template(folder: Path) -> str | None:
+def saved_template(folder: Path) -> str | None:
+    """The chat template that a trained model brings; None when it brings none."""
     path = folder / "chat_template.jinja"
     return path.read_text(encoding="utf-8") if path.exists() else None
 

@@ -33,6 +33,7 @@ from finetune_engine.train.local.checkpoints import (
 from finetune_engine.train.local.collate import step_rows
 from finetune_engine.train.local.history import StepMetrics
 from finetune_engine.train.local.lesson import Lesson, Sums
+from finetune_engine.train.local.parallel import number, spread_gradients, spread_judge
 from finetune_engine.train.local.schedule import rate_at
 
 BROKEN_LIMIT = 3
@@ -73,11 +74,14 @@ def train(run: Run, lesson: Lesson, *, resume_from: Path | None = None) -> Outco
     spec, model = lesson.spec, lesson.model
     optimizer = _optimizer(lesson)
     state = LoopState()
-    torch.manual_seed(spec.asked.seed)
-    clear_after(lesson.checkpoints, resume_from)
+    torch.manual_seed(spec.asked.seed + lesson.team.rank)
+    if lesson.team.is_first:
+        clear_after(lesson.checkpoints, resume_from)
     if resume_from is not None:
-        state = load_checkpoint(resume_from, model, optimizer, lesson.facts)
-        adopt_best(resume_from, lesson.checkpoints, state)
+        state = load_checkpoint(resume_from, model, optimizer, lesson.facts, team=lesson.team)
+        if lesson.team.is_first:
+            adopt_best(resume_from, lesson.checkpoints, state)
+        state = lesson.team.agreed(state)
         run.emit("log", level="info", message=f"Going on after step {state.step}.")
     pace = Pace(run, state, spec.total_steps)
     reason = None
@@ -141,7 +145,7 @@ def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, step: int,
             budget = _smaller_budget(run, lesson, optimizer, rows, budget, full)
     parameters = [parameter for _, parameter in trained_parameters(lesson.model)]
     norm = torch.nn.utils.clip_grad_norm_(parameters, spec.asked.max_grad_norm)
-    result = StepResult(sums, float(norm))
+    result = StepResult(sums, number(norm))
     if result.is_finite:
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -159,13 +163,16 @@ def _gradients(lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[
     def backward(loss: torch.Tensor) -> None:
         (loss / weight).backward()  # type: ignore[no-untyped-call]
 
-    return lesson.objective.add_gradients(lesson, examples, budget=budget, backward=backward)
+    learn = lesson.objective.add_gradients if lesson.team.is_alone else spread_gradients
+    return learn(lesson, examples, budget=budget, backward=backward)
 
 
 def _smaller_budget(
     run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int, full: Exception
 ) -> int:
     """Half the tokens at once: more, smaller micro-batches give the same gradient."""
+    if not lesson.team.is_alone:
+        raise full  # the others have no part in it: they would wait for ever
     optimizer.zero_grad(set_to_none=True)
     torch.cuda.empty_cache()
     lengths = [_tokens(lesson, lesson.train[row]) for row in rows]
@@ -191,7 +198,8 @@ def _evaluate(run: Run | None, lesson: Lesson) -> Sums:
         if run is not None:
             run.boundary()
 
-    return lesson.objective.judge(lesson, lesson.valid, budget=lesson.spec.tokens_per_eval_batch, between=between)
+    judge = lesson.objective.judge if lesson.team.is_alone else spread_judge
+    return judge(lesson, lesson.valid, budget=lesson.spec.tokens_per_eval_batch, between=between)
 
 
 def _note_evaluation(state: LoopState, lesson: Lesson, valid: Sums) -> bool:
@@ -240,7 +248,11 @@ def _record(
 
 def _save(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: LoopState) -> None:
     """Commit a checkpoint, say so, drop those no longer needed."""
-    sha256 = save_checkpoint(lesson.checkpoints, lesson.model, optimizer, state, lesson.facts)
+    sha256 = save_checkpoint(
+        lesson.checkpoints, lesson.model, optimizer, state, lesson.facts, team=lesson.team
+    )
+    if not lesson.team.is_first:
+        return
     last = state.history[-1] if state.history else None
     seen = next((row for row in reversed(state.history) if row.valid_loss is not None), None)
     run.emit(

@@ -132,8 +132,8 @@ def _write(
                 continue
             try:
                 converted, lost = convert(row)
-            except (Unfit, ValueError) as problem:
-                problems.append(f"Row {row['row']} {problem}." if isinstance(problem, Unfit) else f"Row {row['row']}.")
+            except Unfit as problem:
+                problems.append(f"Row {row['row']} {problem}.")
                 continue
             text = json.dumps(converted, ensure_ascii=False)
             line = text.encode() + b"\n"
@@ -159,7 +159,9 @@ def read_rows(ref: SnapshotRef) -> Iterator[Row]:
         raise EngineError("storage_unreachable", f"The frozen dataset {path.name} is not there.", {"path": str(path)})
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        wanted = [name for name in ("row", "split", "messages", "rejected", "metadata") if name in file.schema_arrow.names]
+        wanted = [
+            name for name in ("row", "split", "messages", "rejected", "metadata") if name in file.schema_arrow.names
+        ]
         for batch in file.iter_batches(batch_size=READ_ROWS, columns=wanted):
             yield from ({"rejected": None, "metadata": None} | row for row in batch.to_pylist())
     except (pyarrow.ArrowException, KeyError) as problem:
@@ -170,7 +172,9 @@ def read_rows(ref: SnapshotRef) -> Iterator[Row]:
 def _unfit(problems: list[str]) -> UserError:
     named = " ".join(problems[:NAMED_ROWS])
     more = f" And {len(problems) - NAMED_ROWS} more." if len(problems) > NAMED_ROWS else ""
-    sentence = f"{len(problems)} rows cannot be sent to this provider. {named}{more} Mend or reject them, then start again."
+    sentence = (
+        f"{len(problems)} rows cannot be sent to this provider. {named}{more} Mend or reject them, then start again."
+    )
     return UserError("rows_refused", sentence, field="snapshot")
 
 

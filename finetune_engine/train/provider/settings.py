@@ -34,7 +34,9 @@ class Hyperparameters:
         known = {item.name: item.default for item in fields(cls)}
         for name, value in raw.items():
             if name not in known:
-                raise _bad(f"provider.{name}", f"A provider takes no hyper-parameter {name!r}; it takes {_list(known)}.")
+                raise _bad(
+                    f"provider.{name}", f"A provider takes no hyper-parameter {name!r}; it takes {_list(known)}."
+                )
             whole = name in {"n_epochs", "batch_size"}
             right = isinstance(value, int) if whole else isinstance(value, int | float)
             if value != AUTO and (isinstance(value, bool) or not right or value <= 0):

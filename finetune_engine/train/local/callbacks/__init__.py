@@ -1,0 +1,1 @@
+"""What else happens beside training: one file each, all behind the contract in ``callback``."""
