@@ -15,8 +15,10 @@ from datasets_app.api_uploads import router as uploads
 from evaluation_app.api import router as evaluations
 from finetune_engine import __version__
 from finetune_engine.errors import UserError
+from finetune_site.comparison_views import router as comparisons
 from finetune_site.provenance_api import router as provenance
 from jobs_app.api import router as jobs
+from jobs_app.api_models import router as job_models
 from serving_app.api import router as serving
 from web_kit.errors import answer_to, json_error
 from work_kit.notifications.api import router as webhooks
@@ -28,7 +30,9 @@ api = NinjaAPI(
     docs_url=None,
     urls_namespace="api",
 )
-for _router in (datasets, review, uploads, data_policy, snapshots, provenance, jobs, evaluations, serving, webhooks):
+_ROUTERS = [datasets, review, uploads, data_policy, snapshots, provenance]
+_ROUTERS += [jobs, job_models, comparisons, evaluations, serving, webhooks]
+for _router in _ROUTERS:
     api.add_router("", _router)
 
 

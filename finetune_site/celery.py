@@ -23,6 +23,7 @@ app.conf.beat_schedule = {
         "schedule": min(5.0, _lease_seconds / 6),
         "options": {"queue": "cpu", "expires": _lease_seconds},
     },
+    "keep-house": {"task": "jobs_app.tasks.keep_house", "schedule": 86_400.0, "options": {"queue": "cpu"}},
     "tidy-data": {"task": "datasets_app.tasks.tidy_data", "schedule": 60.0, "options": {"queue": "cpu"}},
 }
 app.conf.task_default_queue = "cpu"

@@ -163,6 +163,7 @@ REAP_AFTER_SECONDS = float(os.environ.get("REAP_AFTER_SECONDS") or 5)  # past th
 BACKOFF_SECONDS = float(os.environ.get("BACKOFF_SECONDS") or 10)  # the first pause; it doubles up to 36 times this
 MINIMUM_FREE_DISK_BYTES = int(os.environ.get("MINIMUM_FREE_DISK_BYTES") or 512 * 2**20)
 MINIMUM_FREE_MEMORY_BYTES = int(os.environ.get("MINIMUM_FREE_MEMORY_BYTES") or 128 * 2**20)
+PROVIDER_POLL_SECONDS = float(os.environ.get("PROVIDER_POLL_SECONDS") or 30)  # between two looks at a provider's job
 INFERENCE_BIND = os.environ.get("INFERENCE_BIND") or f"unix:{RUN_DIR / 'inference.sock'}"
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 OUTBOUND_ALLOWED_HOSTS = environment.words("OUTBOUND_ALLOWED_HOSTS")

@@ -4,7 +4,7 @@ from django.conf import settings
 from django.urls import include, path
 
 from datasets_app import openai_api as files_api
-from finetune_site import provenance_views, views
+from finetune_site import comparison_views, provenance_views, views
 from finetune_site.api import api
 from jobs_app import openai_api as fine_tuning_api
 from serving_app.views.metrics import metrics
@@ -29,6 +29,7 @@ urlpatterns = [
         name="snapshot_models",
     ),
     path("p/<slug:slug>/data/", include("datasets_app.urls")),
+    path("p/<slug:slug>/train/compare", comparison_views.compare, name="compare_trainings"),
     path("p/<slug:slug>/train/", include("jobs_app.urls")),
     path("p/<slug:slug>/results/", include("evaluation_app.urls")),
     path("p/<slug:slug>/use/", include("serving_app.urls")),

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from django.core.files.storage import default_storage
+
 from finetune_engine.errors import EngineError
 from finetune_engine.train.failpoints import failpoint
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
@@ -62,11 +64,7 @@ def commit(job: Job, data: dict[str, Any], workdir: Path) -> None:
         log.warning("job %s: checkpoint %s not stored: %s", job.pk, row.step, problem)
         return
     failpoint("checkpoint_row", "before")
-    try:
-        Checkpoint.objects.filter(pk=row.pk).update(storage_prefix=prefix, is_committed=True)
-    except Exception:
-        discard([prefix])  # whoever tries again stores under a prefix of its own
-        raise
+    Checkpoint.objects.filter(pk=row.pk).update(storage_prefix=prefix, is_committed=True)
     failpoint("checkpoint_row", "after")
     thin_out(job.pk)
 
@@ -140,6 +138,21 @@ def verified_digest(folder: Path) -> str | None:
 def is_storage_problem(problem: Exception) -> bool:
     """Whether the file storage (a disk, or an object store through boto) failed, and not we."""
     return isinstance(problem, OSError | EngineError) or type(problem).__module__.startswith(("botocore", "s3transfer"))
+
+
+def sweep_storage(job: Job) -> None:
+    """Discard what killed attempts of an ended job stored without a row: half of a model, or of a checkpoint."""
+    models, own = f"projects/{job.project_id}/models", f"projects/{job.project_id}/checkpoints/{job.pk}"
+    begun = {f"{models}/{job.pk}-{attempt}" for attempt in range(1, job.attempt + 1)}
+    stored = {f"{folder}/{name}" for folder in (models, own) for name in _stored_folders(folder)}
+    discard(prefix for prefix in stored if prefix in begun or prefix.startswith(f"{own}/"))
+
+
+def _stored_folders(prefix: str) -> list[str]:
+    try:
+        return list(default_storage.listdir(prefix)[0])
+    except FileNotFoundError:
+        return []
 
 
 def discard(prefixes: Iterable[str]) -> None:

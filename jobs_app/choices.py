@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from work_kit.choices import OPEN, State, StopAction
 
 KIND = "jobs.train"
+PROBE_KIND = "jobs.probe"
 
 
 class Provider(models.TextChoices):

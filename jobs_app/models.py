@@ -80,6 +80,16 @@ class Retention(models.Model):
     log_days = models.PositiveIntegerField(null=True)
 
 
+class AdviceAnswers(models.Model):
+    """What a project's people said when they asked whether to fine-tune: fields of the engine's ``Situation``."""
+
+    project = models.OneToOneField(Project, primary_key=True, on_delete=models.CASCADE, related_name="advice")
+    answers = models.JSONField(default=dict)
+    verdict = models.CharField(max_length=20, blank=True)
+    updated_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    updated_at = models.DateTimeField(default=timezone.now)
+
+
 class TrainingJob(models.Model):
     """What to train and how. Its state lives in ``work``, whose id it shares.
 

@@ -6,22 +6,25 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import transaction
+from django.utils import timezone
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
-from datasets_app.choices import TaskType
 from datasets_app.models import Dataset, Example, Snapshot
 from datasets_app.operations import create_snapshot
 from datasets_app.queries import is_current, snapshots_of_dataset
+from finetune_engine.catalogue.advice import Situation
 from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.errors import UserError
-from finetune_engine.train.spec import METHODS
-from jobs_app import checkpoints, queries, training_settings, uses
-from jobs_app.choices import KIND, Provider
-from jobs_app.models import BaseModel, Checkpoint, TrainedModel, TrainingJob
+from jobs_app import checkpoints, queries, remote_start, training_settings, uses
+from jobs_app.choices import KIND, PROBE_KIND, Provider
+from jobs_app.method_fit import check_method
+from jobs_app.models import AdviceAnswers, BaseModel, Checkpoint, ProviderConnection, TrainedModel, TrainingJob
 from web_kit.ids import new_id
+from work_kit.choices import Queue
 from work_kit.kinds import NotYet
 from work_kit.models import Job
 from work_kit.operations import note_job, submit_job
@@ -51,6 +54,9 @@ def start_training(
     parent_model: TrainedModel | None = None,
     cloned_from: TrainingJob | None = None,
     estimate: Mapping[str, Any] | None = None,
+    connection: ProviderConnection | None = None,
+    provider_settings: Mapping[str, Any] | None = None,
+    cost_approved: bool = False,
 ) -> TrainingJob:
     """Put a training in the queue. ``spec`` holds the chosen TrainingSpec fields; what is left out is automatic.
 
@@ -58,26 +64,41 @@ def start_training(
     still be importing: then the job waits for it. ``validation_dataset`` holds rows of their own to check with,
     ``parent_model`` is the trained model to go on from, ``estimate`` what the person was told before. The same
     ``idempotency_key`` returns the first job. Raises UserError for settings, a base model or data that cannot be used.
+
+    A base model that a provider trains goes out over ``connection`` (None: the fitting one) with ``provider_settings``
+    (``n_epochs``, ``batch_size``, ``learning_rate_multiplier``, ``beta``); somebody has to say ``cost_approved`` first.
     """
     chosen = training_settings.checked(spec)
     suffix = checked_suffix(suffix)
-    queries.usable_base_model(base_model_key)
     dataset = dataset or (snapshot.dataset if snapshot is not None else None)
     if dataset is None:
         raise UserError("data_missing", "Choose the data to learn from.", field="snapshot")
     _check_parent(parent_model, base_model_key)
     title = name.strip()[:120] or dataset.name[:120]
+    remote = remote_start.plan(
+        actor=actor, key=base_model_key, spec=chosen, connection=connection, parent=parent_model,
+        asked=provider_settings, openai_request=openai_request,
+    )  # fmt: skip
+    if remote is None:
+        queries.usable_base_model(base_model_key)
     with transaction.atomic():
-        work = submit_job(actor=actor, kind=KIND, title=title, params={}, idempotency_key=idempotency_key)
+        work = submit_job(
+            actor=actor,
+            kind=KIND,
+            title=title,
+            params={},
+            idempotency_key=idempotency_key,
+            queue=Queue.REMOTE if remote is not None else None,
+        )
         first = TrainingJob.objects.filter(pk=work.pk).first()
         if first is not None:
             return first
         if snapshot is None and dataset.state == "ready":
-            _check_method(chosen, dataset.task_type)
+            check_method(chosen, dataset.task_type, dataset)
             snapshot = _snapshot_of(actor, dataset, whole=validation_dataset is not None)
         _check_examples(dataset, snapshot)
         _check_validation(validation_dataset, dataset)
-        _check_method(chosen, snapshot.task_type if snapshot is not None else dataset.task_type)
+        check_method(chosen, snapshot.task_type if snapshot is not None else dataset.task_type, dataset)
         training = TrainingJob.objects.create(
             id=work.pk,
             project=actor.project,
@@ -98,6 +119,10 @@ def start_training(
             created_by=actor.user,
             created_by_key=actor.api_key,
         )
+        if remote is not None:
+            remote_start.settle(
+                actor=actor, training=training, plan=remote, data=snapshot or dataset, approved=cost_approved
+            )
         if snapshot is not None and snapshot.state == "ready":
             tell_row_counts(work, dataset, snapshot)
     return training
@@ -155,14 +180,14 @@ def freeze_data(*, training: TrainingJob, actor: Actor) -> Snapshot:
         if dataset.state == "failed":
             raise _carried("dataset_failed", f"The dataset {dataset.name!r} could not be imported.", dataset.error)
         if dataset.state == "ready":
-            _check_method(training.spec, dataset.task_type)
+            check_method(training.spec, dataset.task_type, dataset)
             with transaction.atomic():
                 snapshot = _snapshot_of(actor, dataset, whole=training.validation_dataset is not None)
                 TrainingJob.objects.filter(pk=training.pk).update(snapshot=snapshot)
         if snapshot is None or snapshot.state != "ready":
             raise NotYet(WAIT_SECONDS)
     if snapshot.state == "ready":
-        _check_method(training.spec, snapshot.task_type)
+        check_method(training.spec, snapshot.task_type, snapshot.dataset)
         if not training.work.events.filter(kind="warn", data__code=ROW_COUNTS_CODE).exists():
             tell_row_counts(training.work, snapshot.dataset, snapshot)
         return snapshot
@@ -197,7 +222,7 @@ def freeze_validation(*, training: TrainingJob, actor: Actor) -> Snapshot | None
     if snapshot.state != "ready":
         sentence = "The rows of the validation data could not be frozen."
         raise _carried("snapshot_failed", sentence, snapshot.error, field="validation_file")
-    _check_method(training.spec, snapshot.task_type)
+    check_method(training.spec, snapshot.task_type, snapshot.dataset)
     return snapshot
 
 
@@ -242,25 +267,6 @@ def _masked_words(masked: Mapping[str, int], rows_in_all: int | None) -> str:
     if rows_in_all is None:
         return f" Personal data was replaced by placeholders in {', '.join(parts)}."
     return f" Personal data was replaced by placeholders in {rows_in_all:,} rows: {', '.join(parts)}."
-
-
-def _check_method(spec: Mapping[str, Any], task_type: str) -> None:
-    """Preference pairs are never trained as if each were one example: the worse answers would be passed over."""
-    if task_type != TaskType.PREFERENCE or spec.get("method", "sft") != "sft":
-        return
-    way_out = (
-        "Choose the method 'dpo'."
-        if "dpo" in METHODS
-        else "Training on such pairs is not offered here. To train on the better answers alone, upload them as prompt "
-        "and completion."
-    )
-    raise UserError(
-        "preference_data",
-        "This data holds pairs of a better and a worse answer (or answers with a verdict). Supervised training "
-        f"(method 'sft') would learn as if there were only good answers. {way_out}",
-        field="method",
-        reason="bad_data",
-    )
 
 
 def _snapshot_of(actor: Actor, dataset: Dataset, *, whole: bool = False) -> Snapshot:
@@ -309,19 +315,22 @@ def _check_examples(dataset: Dataset, snapshot: Snapshot | None) -> None:
         )
 
 
-def _carried(
-    code: str, sentence: str, cause: Mapping[str, Any] | None, *, field: str = "training_file"
-) -> UserError:
+def _carried(code: str, sentence: str, cause: Mapping[str, Any] | None, *, field: str = "training_file") -> UserError:
     """A failure of the data, with the sentence of the job that met it."""
     detail = str((cause or {}).get("message") or "")
     return UserError(str((cause or {}).get("code") or code), f"{sentence} {detail}".strip(), field=field)
 
 
-def add_base_model(*, key: str, path_or_hub: str, name: str = "") -> BaseModel:
-    """Make a local folder or a hub model (``owner/name[@revision]``) choosable in every project.
+def add_base_model(
+    *, key: str, path_or_hub: str, name: str = "", base_url: str = "", facts: Mapping[str, Any] | None = None
+) -> BaseModel:
+    """Make a local folder, a hub model (``owner/name[@revision]``) or, with ``base_url``, a model at an
+    OpenAI-compatible endpoint choosable in every project.
 
     A folder is checked now (safetensors and a tokenizer, no code) and used where it is; a hub model is downloaded by
-    the worker that first needs it. The same key again replaces the entry. Raises UserError.
+    the worker that first needs it; an endpoint is asked by projects that have a key for it. ``facts`` are what the
+    operator knows, in the catalogue's words (context_length, parameters, licence, price). The same key again replaces the
+    entry. Raises UserError.
     """
     if not KEY.fullmatch(key):
         raise UserError(
@@ -329,13 +338,52 @@ def add_base_model(*, key: str, path_or_hub: str, name: str = "") -> BaseModel:
             f"{key!r} cannot be a key: use up to 80 small letters, digits, dots, dashes and underscores.",
             field="key",
         )
-    values = _local_model(path_or_hub) if _is_path(path_or_hub) else _hub_model(path_or_hub)
+    if base_url:
+        values = _endpoint_model(path_or_hub, base_url)
+    else:
+        values = _local_model(path_or_hub) if _is_path(path_or_hub) else _hub_model(path_or_hub)
+    values |= {"facts": checked_facts(facts or {}), "is_enabled": True}
     with transaction.atomic():
         model, _ = BaseModel.objects.update_or_create(
-            key=key, defaults={**values, "name": name.strip()[:120] or values["name"], "is_enabled": True}
+            key=key, defaults={"base_url": "", **values, "name": name.strip()[:120] or values["name"]}
         )
         record(actor=None, project=None, act="base_model.add", subject=f"base model {key}")
     return model
+
+
+def _endpoint_model(model: str, base_url: str) -> dict[str, Any]:
+    """A model by its name at an endpoint. Whether the address may be reached is asked each time it is used."""
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise UserError(
+            "bad_base_url",
+            f"{base_url!r} is no address of an endpoint. Give one such as https://models.example.org/v1.",
+            field="base_url",
+        )
+    return {
+        "name": model.rsplit("/", 1)[-1],
+        "provider": Provider.ENDPOINT,
+        "location": model,
+        "revision": "",
+        "base_url": base_url.rstrip("/"),
+        "report": {},
+    }
+
+
+def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What an operator says of a model, without what was left out. Raises UserError for a number below 1 or a price that
+    is none."""
+    kept = {name: value for name, value in facts.items() if value not in (None, "", {})}
+    for name in ("context_length", "parameters"):
+        if name in kept and (not isinstance(kept[name], int) or kept[name] < 1):
+            raise UserError("bad_fact", f"{name} must be a whole number from 1.", field=name)
+    price = kept.get("price", {})
+    for name, amount in price.items():
+        if name.endswith("_per_million") and not (amount.is_finite() and amount >= 0):
+            raise UserError("bad_fact", f"{name} must be a number from 0.", field=name)
+    if price:
+        kept["price"] = {name: str(value) for name, value in price.items()}
+    return kept
 
 
 def _is_path(text: str) -> bool:
@@ -386,3 +434,46 @@ def delete_trained_model(*, actor: Actor, model: TrainedModel) -> None:
 def new_idempotency_key() -> str:
     """A value for the hidden field of a form, so that a double click makes one job."""
     return new_id()
+
+
+def remember_advice(*, actor: Actor, situation: Situation, verdict: str) -> None:
+    """Keep what the project's people answered, for the next time they ask."""
+    AdviceAnswers.objects.update_or_create(
+        project=actor.project,
+        defaults={
+            "answers": situation.as_dict(),
+            "verdict": verdict,
+            "updated_by": actor.user,
+            "updated_at": timezone.now(),
+        },
+    )
+
+
+def start_probe(
+    *,
+    actor: Actor,
+    base_model_key: str,
+    snapshot: Snapshot | None = None,
+    dataset: Dataset | None = None,
+    spec: Mapping[str, Any],
+) -> Job:
+    """Measure a few steps of this training on the machine that would run it. A test run of the same base model that is
+    still open is returned instead of another. Raises UserError as ``start_training``, and for a provider's model."""
+    chosen = training_settings.checked(spec)
+    card = queries.usable_base_model(base_model_key, actor.project)
+    if card.is_remote:
+        raise UserError(
+            "nothing_to_measure", f"{card.name} is trained at its provider, not on this machine.", field="base_model"
+        )
+    dataset = dataset or (snapshot.dataset if snapshot is not None else None)
+    if dataset is None or (snapshot is None and dataset.state != "ready"):
+        raise UserError("data_missing", "Choose data that has been checked, to measure with.", field="snapshot")
+    with transaction.atomic():
+        running = queries.open_probe(actor.project, base_model_key)
+        if running is not None:
+            return running
+        _check_examples(dataset, snapshot)
+        snapshot = snapshot or _snapshot_of(actor, dataset)
+        _check_method(chosen, snapshot.task_type or dataset.task_type)
+        params = {"base_model": base_model_key, "snapshot": snapshot.pk, "training": chosen}
+        return submit_job(actor=actor, kind=PROBE_KIND, title=f"Test run of {card.name}", params=params)

@@ -19,13 +19,13 @@ from datasets_app.operations import store_result_file
 from datasets_app.queries import snapshot_parquet
 from finetune_engine.errors import EngineError
 from finetune_engine.events import Event
-from jobs_app import checkpoints, operations, queries, smaller
+from jobs_app import checkpoints, operations, queries, remote_runner, smaller
 from jobs_app.choices import KIND
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from jobs_app.readings import reading
 from work_kit import kinds
 from work_kit.choices import TERMINAL, Queue, State
-from work_kit.files import store_tree
+from work_kit.files import local_copy, store_tree
 from work_kit.models import Job
 from work_kit.queries import metric_points
 
@@ -43,9 +43,13 @@ class TrainKind:
 
     def prepare(self, job: Job, workdir: Path) -> list[str]:
         """Write ``spec.json``. Raises NotYet while the data is still being imported or frozen."""
-        training = TrainingJob.objects.select_related("project", "snapshot", "dataset", "work").get(pk=job.pk)
+        training = TrainingJob.objects.select_related("project", "snapshot", "dataset", "work", "parent_model").get(
+            pk=job.pk
+        )
         snapshot = operations.freeze_data(training=training, actor=actor_of(job))
         validation = operations.freeze_validation(training=training, actor=actor_of(job))
+        if remote_runner.is_remote(job):
+            return remote_runner.prepare(training, snapshot, validation, workdir)
         operations.settle_passes(training=training, snapshot=snapshot)
         parquet = snapshot_parquet(snapshot)
         workdir.mkdir(parents=True, exist_ok=True)
@@ -59,18 +63,28 @@ class TrainKind:
         }
         if validation is not None:
             spec["validation"] = {"path": str(snapshot_parquet(validation)), "sha256": validation.sha256}
+        if training.parent_model is not None:
+            spec["continue_from"] = str(local_copy(training.parent_model.storage_prefix))
         path = workdir / "spec.json"
         path.write_text(json.dumps(spec, ensure_ascii=False, indent=1), encoding="utf-8")
         return ["train", str(path), "--out", str(workdir / "out")]
 
+    def secrets(self, job: Job) -> dict[str, str]:
+        """The key of the provider that carries the job out."""
+        if not remote_runner.is_remote(job):
+            return {}
+        return remote_runner.secrets_of(TrainingJob.objects.select_related("connection").get(pk=job.pk))
+
     def on_event(self, job: Job, event: Event, workdir: Path) -> None:
         """A checkpoint becomes a row, uncommitted until its files are in storage."""
-        if event.kind == "checkpoint":
+        if remote_runner.is_remote(job):
+            remote_runner.on_event(job, event)
+        elif event.kind == "checkpoint":
             checkpoints.note(job, event.data)
 
     def after_event(self, job: Job, event: Event, workdir: Path) -> None:
         """Copy a checkpoint's files to storage, then commit its row. Outside any transaction."""
-        if event.kind == "checkpoint":
+        if event.kind == "checkpoint" and not remote_runner.is_remote(job):
             checkpoints.commit(job, event.data, workdir)
 
     def page_url(self, job: Job) -> str:
@@ -83,6 +97,11 @@ class TrainKind:
 
     def save(self, job: Job, workdir: Path) -> dict[str, Any]:
         """Verify the artefact and copy it to storage, with its metrics as a file of the project."""
+        if remote_runner.is_remote(job):
+            table = workdir / "out" / "metrics.csv"
+            upload = _store_results(job, table)
+            told = {"last_metrics": last_metrics(table), "results_upload_id": upload.pk if upload else ""}
+            return remote_runner.save(workdir) | told
         artefact = workdir / "out" / "artefact"
         digest = checkpoints.verified_digest(artefact)
         if digest is None:
@@ -118,6 +137,8 @@ class TrainKind:
             run=saved["run"],
             results_upload_id=saved["results_upload_id"],
         )
+        if remote_runner.is_remote(job):
+            remote_runner.commit(training, model, saved)
         return {"trained_model": model.pk, "api_name": model.api_name} | told
 
     def make_smaller(self, job: Job, times: int) -> str:
@@ -128,8 +149,14 @@ class TrainKind:
         """The job was cancelled while its model was being stored."""
         checkpoints.discard([saved["storage_prefix"]])
 
+    def tidy(self, job: Job) -> None:
+        """Nothing without a row stays in the storage."""
+        checkpoints.sweep_storage(job)
+
     def ended(self, job: Job) -> None:
         """A cancelled job's checkpoints are discarded with it; a failed one's stay for the next try."""
+        if remote_runner.is_remote(job):
+            remote_runner.ended(job, actor_of(job))
         if job.state == State.CANCELLED:
             prefixes = list(
                 Checkpoint.objects.filter(training_job_id=job.pk, is_committed=True).values_list(
@@ -182,5 +209,6 @@ def _result_event(job: Job) -> dict[str, Any]:
 
 
 def register() -> None:
-    """Make this app's kind of job known to the job engine."""
+    """Make this app's kinds of job known to the job engine."""
     kinds.register(TrainKind())
+    kinds.register(remote_runner.CancelRemoteKind())

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from finetune_engine.train.spec import BEST_METRICS, PEFT_KINDS, PRECISIONS, SCHEDULERS, TrainingSpec
+from finetune_engine.train.spec import BEST_METRICS, METHODS, PEFT_KINDS, PRECISIONS, SCHEDULERS, TrainingSpec
 
 Text = str | Promise
 
@@ -119,9 +119,24 @@ SETTING_GROUPS: tuple[tuple[Text, tuple[Setting, ...]], ...] = (
         _("What is trained"),
         (
             Setting(
+                "method",
+                _("What it learns from"),
+                _(
+                    "sft imitates your answers. dpo needs pairs of a better and a worse answer, kto answers marked as "
+                    "wanted or not."
+                ),
+                "choice",
+                METHODS,
+                "sft",
+            ),
+            Setting(
                 "peft",
                 _("Kind of training"),
-                _("LoRA trains a small add-on. Full changes every weight and needs several times the memory."),
+                _(
+                    "lora trains a small add-on. rslora suits large add-ons, dora may learn a little more and is slower. "
+                    "qlora keeps the base model in four bits: about a quarter of its memory, and slower. full changes "
+                    "every weight and needs several times the memory."
+                ),
                 "choice",
                 PEFT_KINDS,
                 "lora",
@@ -212,6 +227,30 @@ SETTING_GROUPS: tuple[tuple[Text, tuple[Setting, ...]], ...] = (
                 _("Needs about a third more time and much less memory."),
                 "truth",
                 takes_auto=True,
+            ),
+        ),
+    ),
+    (
+        _("Learning from preferences"),
+        (
+            Setting(
+                "beta",
+                _("Hold on to the base model"),
+                _("Only for dpo and kto. Larger stays closer to the model it started from; 0.1 is usual."),
+                "number",
+                glossary="dpo",
+            ),
+            Setting(
+                "desirable_weight",
+                _("Weight of wanted answers"),
+                _("Only for kto. Raise it when your data has fewer wanted answers than unwanted ones."),
+                "number",
+            ),
+            Setting(
+                "undesirable_weight",
+                _("Weight of unwanted answers"),
+                _("Only for kto. Raise it when your data has fewer unwanted answers than wanted ones."),
+                "number",
             ),
         ),
     ),

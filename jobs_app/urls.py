@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs_app.views import acts, detail, listing, models, new
+from jobs_app.views import acts, detail, housekeeping, listing, models, new
 
 app_name = "jobs"
 urlpatterns = [
     path("", listing.listing, name="list"),
     path("new", new.new, name="new"),
+    path("housekeeping", housekeeping.housekeeping, name="housekeeping"),
+    path("housekeeping/clean", housekeeping.clean, name="clean"),
     path("models/<str:model_id>", models.detail, name="model"),
     path("models/<str:model_id>/download", models.download, name="download"),
+    path("models/<str:model_id>/tensorboard", models.tensorboard, name="tensorboard"),
     path("models/<str:model_id>/delete", models.delete, name="delete_model"),
     path("<str:job_id>", detail.detail, name="detail"),
+    path("<str:job_id>/metrics.csv", detail.metrics_csv, name="metrics_csv"),
+    path("<str:job_id>/states/<int:step>/use", acts.use_state, name="use_state"),
     path("<str:job_id>/events", detail.events, name="events"),
     path("<str:job_id>/stop", acts.stop, name="stop"),
     path("<str:job_id>/resume", acts.resume, name="resume"),

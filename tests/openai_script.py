@@ -24,7 +24,18 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 UNTYPED = frozenset({"user_provided_suffix"})  # answered by OpenAI, unknown to the package's types
 COLUMNS = "step,train_loss,train_accuracy,valid_loss,valid_mean_token_accuracy"
-THINGS = ("contract", "invoice", "delivery", "warranty", "licence", "tenancy", "insurance", "salary", "merger", "patent")
+THINGS = (
+    "contract",
+    "invoice",
+    "delivery",
+    "warranty",
+    "licence",
+    "tenancy",
+    "insurance",
+    "salary",
+    "merger",
+    "patent",
+)
 QUESTIONS = ("Who signs the {}?", "When does the {} end?", "May I cancel my {} by letter?", "What does a {} cost?")
 
 
@@ -294,7 +305,6 @@ def raises(kind: type[openai.APIStatusError], call: Any) -> openai.APIStatusErro
     try:
         call()
     except kind as error:
-        assert error.message
         return error
     raise AssertionError(f"no {kind.__name__} was raised")
 

@@ -9,7 +9,8 @@ from datetime import datetime
 
 from django.conf import settings
 
-from work_kit import operations, queries
+from work_kit import leftovers, operations, queries
+from work_kit.models import Job
 from work_kit.outages import OUTAGES, drop_connection
 from work_kit.queue import ring_now
 
@@ -64,5 +65,6 @@ def reap() -> None:
         return
     for job_id in operations.reap_expired_leases():
         logger.warning("job %s: its worker went silent", job_id)
+        leftovers.tidy(Job.objects.get(pk=job_id))
     operations.mend_times()
     operations.forget_lost_workers()

@@ -94,6 +94,8 @@ class LeaseKeeper(threading.Thread):
             except OUTAGES as error:
                 logger.warning("job %s: no answer from the database (%s)", self.lease.job_id, error)
                 drop_connection()
+            except Exception:  # the front door of this thread: one beat may fail, the next one renews the lease
+                logger.exception("job %s: a heartbeat failed", self.lease.job_id)
             self._tell()
         connection.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -11,9 +12,13 @@ from pathlib import Path
 from django.conf import settings
 
 from finetune_engine.train.lock import FolderBusy, take_lock
-from work_kit.choices import State
+from work_kit.choices import TERMINAL, State
 from work_kit.eventfile import EventFile
+from work_kit.kinds import kind_of
 from work_kit.models import Job
+from work_kit.outages import OUTAGES
+
+logger = logging.getLogger(__name__)
 
 _YOUNG_SECONDS = 3600.0  # a folder without a job this young may belong to a job that is just being written
 
@@ -28,22 +33,33 @@ def earlier_events(workdir: Path, attempt: int) -> Iterator[tuple[int, EventFile
 
 
 def sweep_work_folders() -> None:
-    """Remove the work folders of jobs that need them no more: done elsewhere, cancelled, or deleted. A failed job keeps
-    its own, with the logs."""
+    """Tidy up after every job that has a work folder here and has ended elsewhere, and after those that were deleted."""
     root = Path(settings.WORK_DIR)
     folders = {path.name: path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
-    states = dict(Job.objects.filter(pk__in=list(folders)).values_list("pk", "state"))
+    jobs = {job.pk: job for job in Job.objects.filter(pk__in=list(folders))}
     for name, path in folders.items():
-        gone = name not in states and time.time() - path.stat().st_mtime > _YOUNG_SECONDS
-        if gone or states.get(name) in {State.SUCCEEDED, State.CANCELLED}:
-            _remove(path)
+        if name not in jobs:
+            if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:
+                _remove(path)
+        elif jobs[name].state in {State.SUCCEEDED, State.CANCELLED}:
+            tidy(jobs[name])
 
 
-def tidy(job_id: str) -> None:
-    """The same for one job, whose attempt has just ended here."""
-    state = Job.objects.filter(pk=job_id).values_list("state", flat=True).first()
-    if state in {State.SUCCEEDED, State.CANCELLED, None}:
-        _remove(Path(settings.WORK_DIR) / job_id)
+def tidy(job: Job) -> None:
+    """Remove what an ended job needs no more: its work folder here, and what killed attempts left in the storage. A failed
+    job keeps its folder, with the logs."""
+    if job.state not in TERMINAL:
+        return
+    if job.state != State.FAILED:
+        _remove(Path(settings.WORK_DIR) / job.pk)
+    sweep = getattr(kind_of(job.kind), "tidy", None)
+    try:
+        if sweep is not None:
+            sweep(job)
+    except OUTAGES:
+        raise
+    except Exception:  # the storage does not answer: what is left costs room and nothing else
+        logger.warning("job %s: the storage could not be tidied", job.pk, exc_info=True)
 
 
 def _remove(path: Path) -> None:

@@ -7,6 +7,7 @@ never imports torch. What it must not do: decide anything from Redis, or write a
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 import secrets
@@ -77,6 +78,8 @@ def _claim(queue: str) -> Lease | None:
 def supervise(lease: Lease) -> None:
     """Carry one claimed job to wherever this attempt ends. Raises nothing: what goes wrong is recorded."""
     workdir = Path(settings.WORK_DIR) / lease.job_id
+    with contextlib.suppress(OSError):  # a disk without room is recorded with the attempt
+        (workdir / "out").mkdir(parents=True, exist_ok=True)
     keeper = LeaseKeeper(lease, Control(workdir / "out" / "control.json"))
     keeper.start()
     try:
@@ -87,14 +90,15 @@ def supervise(lease: Lease) -> None:
             Attempt(job, lease, keeper, workdir).run()
     except Fenced:
         logger.warning("job %s: somebody else took over attempt %s", lease.job_id, lease.attempt)
-    except DatabaseError:
-        logger.exception("job %s: the database refused a write; the job will be taken up again", lease.job_id)
+    except Exception:  # the front door: without an end of its own, the attempt ends with its lease
+        logger.exception("job %s: the end of attempt %s could not be recorded", lease.job_id, lease.attempt)
     finally:
         keeper.stop()
     try:
-        leftovers.tidy(lease.job_id)
+        if (ended := Job.objects.filter(pk=lease.job_id).first()) is not None:
+            leftovers.tidy(ended)
     except OUTAGES:
-        drop_connection()  # the folder is swept later
+        drop_connection()  # it is swept later
 
 
 class Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -75,6 +76,14 @@ def latest_evaluation(trained_model: TrainedModel) -> Evaluation | None:
 def latest_verdict(trained_model: TrainedModel) -> Evaluation | None:
     """The model's newest finished evaluation; None when it was never judged."""
     return _of_model(trained_model).filter(work__state=State.SUCCEEDED).first()
+
+
+def latest_verdicts(model_ids: Collection[str]) -> list[EvaluationCard]:
+    """The newest finished evaluation of each of these models that has one. One query."""
+    rows = Evaluation.objects.filter(trained_model__in=model_ids, work__state=State.SUCCEEDED).defer("report")
+    rows = rows.select_related("trained_model", "snapshot", "snapshot__dataset", "work").order_by("id")
+    newest = {evaluation.trained_model_id: evaluation for evaluation in rows}
+    return [evaluation_card(evaluation) for evaluation in newest.values()]
 
 
 def _of_model(trained_model: TrainedModel) -> QuerySet[Evaluation]:

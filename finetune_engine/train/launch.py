@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from finetune_engine.errors import EngineError
 from finetune_engine.events import Event, Sink, StreamSink, parse_lines
 from finetune_engine.ports import Stopped
 
-STORE_FD = "TUNESMITH_STORE_FD"
+MEETING_FILE = "TUNESMITH_MEETING_FILE"
 FOLLOWS = "TUNESMITH_FOLLOWS"
 ENDED_WELL = (0, 3)  # done, or stopped as the first process was
 GRACE_SECONDS = 10.0
@@ -98,14 +98,10 @@ def together(sink: Sink, spec: dict[str, Any], out: Path, processes: int) -> Ite
         yield
         return
     before = dict(os.environ)
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        door.listen()
-        shared = {"WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes, "MASTER_ADDR": "127.0.0.1"}
-        os.environ.update({name: str(value) for name, value in shared.items()} | _rank(0))
-        os.environ["MASTER_PORT"] = str(door.getsockname()[1])
-        # The door is open already, so nobody else can take its number before torch listens there.
-        os.environ[STORE_FD] = str(door.fileno())
+    # A file to meet at: unlike a port, nobody else can take it between choosing and using it.
+    with tempfile.TemporaryDirectory(prefix="tunesmith-") as folder:
+        shared = {"WORLD_SIZE": str(processes), "LOCAL_WORLD_SIZE": str(processes)}
+        os.environ.update(shared | _rank(0) | {MEETING_FILE: str(Path(folder) / "meeting")})
         others = Others(sink, spec | {"out": str(out)}, processes)
         try:
             yield
@@ -115,8 +111,7 @@ def together(sink: Sink, spec: dict[str, Any], out: Path, processes: int) -> Ite
             raise
         except RuntimeError as problem:
             # A process that dies breaks the connection of the others: tell its reason, not the broken connection.
-            cause = others.cause(GRACE_SECONDS)
-            raise cause or problem from problem
+            raise (others.cause(GRACE_SECONDS) or problem) from problem
         finally:
             others.kill()
             os.environ.clear()

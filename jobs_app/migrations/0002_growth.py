@@ -149,6 +149,33 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.CreateModel(
+            name="AdviceAnswers",
+            fields=[
+                (
+                    "project",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="advice",
+                        serialize=False,
+                        to="accounts.project",
+                    ),
+                ),
+                ("answers", models.JSONField(default=dict)),
+                ("verdict", models.CharField(blank=True, max_length=20)),
+                ("updated_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "updated_by",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+        ),
+        migrations.CreateModel(
             name="Budget",
             fields=[
                 (

@@ -1,5 +1,15 @@
 """Reads for pages, the API and the apps above."""
 
+from jobs_app.queries.advice import (
+    ProjectData,
+    RankedModel,
+    kept_answers,
+    kept_verdict,
+    prefilled,
+    project_data,
+    ranked_models,
+    wishes_of,
+)
 from jobs_app.queries.base_models import (
     BaseModelCard,
     automatic_learning_rate,
@@ -8,10 +18,14 @@ from jobs_app.queries.base_models import (
     find_base_model,
     usable_base_model,
 )
-from jobs_app.queries.live import Waiting, live_job, model_series, run_told, settings_told, waiting
+from jobs_app.queries.catalogue import catalogue, catalogue_problem
+from jobs_app.queries.estimates import data_facts, estimate_training, machine, measurement, open_probe
+from jobs_app.queries.live import Waiting, live_job, metrics_table, model_series, run_told, settings_told, waiting
 from jobs_app.queries.trainings import (
     ROW_COUNTS,
+    Lineage,
     ModelFilesRef,
+    SavedState,
     StopButtons,
     TrainingCard,
     api_name,
@@ -19,8 +33,11 @@ from jobs_app.queries.trainings import (
     checkpoint_name,
     data_name,
     find_checkpoint,
+    lineage,
     model_files,
     models_by_snapshot,
+    models_by_step,
+    saved_states,
     stop_buttons,
     trained_model_of,
     trained_models,
@@ -34,7 +51,11 @@ from work_kit.queries import queue_position
 __all__ = [
     "ROW_COUNTS",
     "BaseModelCard",
+    "Lineage",
     "ModelFilesRef",
+    "ProjectData",
+    "RankedModel",
+    "SavedState",
     "StopButtons",
     "TrainingCard",
     "Waiting",
@@ -43,16 +64,32 @@ __all__ = [
     "base_model_names",
     "base_model_ref",
     "base_models",
+    "catalogue",
+    "catalogue_problem",
     "checkpoint_name",
+    "data_facts",
     "data_name",
+    "estimate_training",
     "find_base_model",
     "find_checkpoint",
+    "kept_answers",
+    "kept_verdict",
+    "lineage",
     "live_job",
+    "machine",
+    "measurement",
+    "metrics_table",
     "model_files",
     "model_series",
     "models_by_snapshot",
+    "models_by_step",
+    "open_probe",
+    "prefilled",
+    "project_data",
     "queue_position",
+    "ranked_models",
     "run_told",
+    "saved_states",
     "settings_told",
     "stop_buttons",
     "trained_model_of",
@@ -63,4 +100,5 @@ __all__ = [
     "usable_base_model",
     "usable_checkpoints",
     "waiting",
+    "wishes_of",
 ]

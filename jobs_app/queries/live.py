@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -128,6 +130,17 @@ def _usual_seconds(training: TrainingJob) -> float | None:
     moments = earlier.values_list("work__started_at", "work__finished_at")[:_MEASURED_JOBS]
     lengths = [(finished - started).total_seconds() for started, finished in moments]
     return statistics.median(lengths) if lengths else None
+
+
+def metrics_table(training: TrainingJob) -> str:
+    """The metrics as CSV: ``step`` first, then every number that any step told; empty where a step did not."""
+    points = metric_points(training.pk)
+    columns = list(dict.fromkeys(["step", *(key for point in points for key in point)]))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(points)
+    return out.getvalue()
 
 
 def _line(event: JobEvent) -> LogLine:

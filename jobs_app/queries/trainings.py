@@ -63,7 +63,7 @@ def training_jobs(project: Project) -> QuerySet[TrainingJob]:
     """The project's trainings, newest first, with what a list shows."""
     return (
         TrainingJob.objects.filter(project=project)
-        .select_related("work", "dataset", "snapshot", "snapshot__dataset", "created_by")
+        .select_related("work", "dataset", "snapshot", "snapshot__dataset", "created_by", "cloned_from", "parent_model")
         .prefetch_related("trained_models")
         .order_by("-id")
     )
@@ -146,6 +146,47 @@ def usable_checkpoints(training: TrainingJob) -> list[Checkpoint]:
     for row in training.checkpoints.filter(is_committed=True).order_by("attempt"):
         by_step[row.step] = row
     return [by_step[step] for step in sorted(by_step, reverse=True)]
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A checkpoint as the page shows it, with the model that was made of it, if any."""
+
+    row: Checkpoint
+    model: TrainedModel | None
+
+
+def saved_states(training: TrainingJob) -> list[SavedState]:
+    """The usable checkpoints, the latest step first."""
+    models = models_by_step(training)
+    return [SavedState(row, models.get(row.step)) for row in usable_checkpoints(training)]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a training comes from and what came of it: the training whose settings it copied, the model it went on from,
+    the trainings that copied it."""
+
+    copied_from: TrainingJob | None
+    goes_on_from: TrainedModel | None
+    copies: list[TrainingJob]
+
+    def __bool__(self) -> bool:
+        return bool(self.copied_from or self.goes_on_from or self.copies)
+
+
+def lineage(training: TrainingJob) -> Lineage:
+    """The training's relatives, newest copies first."""
+    return Lineage(training.cloned_from, training.parent_model, list(training.clones.order_by("-id")[:10]))
+
+
+def models_by_step(training: TrainingJob) -> dict[int, TrainedModel]:
+    """The models that were made of this training's checkpoints, by step."""
+    return {
+        model.checkpoint_step: model
+        for model in training.trained_models.all()
+        if model.checkpoint_step is not None
+    }
 
 
 def api_name(training: TrainingJob) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
@@ -12,6 +12,7 @@ from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
 from jobs_app import queries
+from jobs_app.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.models import TrainingJob
 from jobs_app.operations import start_training
 from work_kit.choices import StopAction
@@ -51,6 +52,23 @@ def resume(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
     resume_job(actor=actor, job=training.work)
     messages.success(request, _("The training goes on as soon as a machine is free."))
     return redirect("jobs:detail", slug=actor.project.slug, job_id=training.pk)
+
+
+@project_page({"POST": Act.TRAIN})
+def use_state(request: HttpRequest, actor: Actor, job_id: str, step: int) -> HttpResponse:
+    """*Use this one*: a saved state becomes a model; ``undo`` takes it back."""
+    training = _training(actor, job_id)
+    state = next((state for state in queries.saved_states(training) if state.row.step == step), None)
+    model = queries.models_by_step(training).get(step)
+    if request.POST.get("undo") and model is not None:
+        drop_checkpoint_model(actor=actor, model=model)
+        messages.success(request, _("Undone: the saved state is no model of its own any more."))
+        return redirect("jobs:detail", slug=actor.project.slug, job_id=training.pk)
+    if state is None:
+        raise Http404("no such saved state")
+    model = use_checkpoint(actor=actor, checkpoint=state.row)
+    messages.success(request, _("The saved state is a model now: evaluate it, deploy it or download it."))
+    return redirect("jobs:model", slug=actor.project.slug, model_id=model.pk)
 
 
 @project_page({"POST": Act.TRAIN})

@@ -30,14 +30,25 @@ def detail(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
         ),
         "buttons": queries.stop_buttons(training),
         "settings": queries.settings_told(training),
-        "checkpoints": queries.usable_checkpoints(training),
-        "position": queries.queue_position(training.work),
+        "states": queries.saved_states(training),
+        "waiting": queries.waiting(training),
+        "lineage": queries.lineage(training),
+        "has_siblings": TrainingJob.objects.filter(project=actor.project).exclude(pk=training.pk).exists(),
         "model": model,
         "may_train": actor.may(Act.TRAIN),
         "may_own": actor.may(Act.OWN),
         "idempotency_key": new_idempotency_key(),
     }
     return render(request, "jobs_app/detail.html", context)
+
+
+@project_page({"GET": Act.VIEW})
+def metrics_csv(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
+    """One line per step, with every number that was told; also while it runs."""
+    training = fetch(actor, TrainingJob, pk=job_id)
+    response = HttpResponse(queries.metrics_table(training), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="step_metrics_{training.pk}.csv"'
+    return response
 
 
 @project_page(Act.VIEW)

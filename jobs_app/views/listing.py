@@ -26,5 +26,6 @@ def listing(request: HttpRequest, actor: Actor) -> HttpResponse:
         "page": Page(cards, page.next_cursor, page.previous_cursor),
         "may_train": actor.may(Act.TRAIN),
         "project": actor.project,
+        "chosen": request.GET.get("chosen", ""),
     }
     return render(request, "jobs_app/listing.html", context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -14,7 +14,7 @@ from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
 from jobs_app import queries
-from jobs_app.archive import zip_of_model
+from jobs_app.archive import zip_of_model, zip_of_tensorboard
 from jobs_app.models import TrainedModel
 from jobs_app.operations import delete_trained_model
 
@@ -31,6 +31,7 @@ def detail(request: HttpRequest, actor: Actor, model_id: str) -> HttpResponse:
         "data_name": queries.data_name(model.training_job),
         "run": queries.run_told(model),
         "points": queries.model_series(model),
+        "own_model": queries.trained_model_of(model.training_job),
         "may_own": actor.may(Act.OWN),
         "may_train": actor.may(Act.TRAIN),
     }
@@ -44,6 +45,17 @@ def download(request: HttpRequest, actor: Actor, model_id: str) -> FileResponse:
     record(actor=actor, project=actor.project, act="model.download", subject=f"model {model.api_name}")
     name = f"{slugify(model.name) or 'model'}-{model.pk[-6:]}.zip"
     return FileResponse(zip_of_model(model), as_attachment=True, filename=name, content_type="application/zip")
+
+
+@project_page({"GET": Act.VIEW})
+def tensorboard(request: HttpRequest, actor: Actor, model_id: str) -> FileResponse:
+    """The event files that TensorBoard reads, as one zip."""
+    model = fetch(actor, TrainedModel, pk=model_id)
+    archive = zip_of_tensorboard(model)
+    if archive is None:
+        raise Http404("no event files")
+    name = f"tensorboard-{slugify(model.name) or 'model'}-{model.pk[-6:]}.zip"
+    return FileResponse(archive, as_attachment=True, filename=name, content_type="application/zip")
 
 
 @project_page({"POST": Act.OWN})

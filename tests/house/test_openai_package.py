@@ -6,16 +6,26 @@ import json
 import os
 import random
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import openai
 import pytest
 
+from tests import openai_script
 from tests.house.conftest import Site
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 TEST_ROWS = int(os.environ.get("CLINC_TEST_ROWS") or 500)
 TRAIN_ROWS = int(os.environ.get("CLINC_TRAIN_ROWS") or 2000)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hooks_on_this_machine() -> Iterator[None]:
+    """The site of this file may send webhooks to programs that listen here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OUTBOUND_ALLOWED_HOSTS", "localhost")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +133,46 @@ def test_cancel_is_seen_by_retrieve_and_list(client, domains) -> None:
     job = client.fine_tuning.jobs.create(model="demo-base", training_file=uploaded.id)
     client.fine_tuning.jobs.cancel(job.id)
     assert wait_for(client, job.id, seconds=60).status == "cancelled"
+
+
+def test_the_package_makes_every_documented_call_and_hears_of_the_ends(site, client, tmp_path, httpserver) -> None:
+    """``tests/jobs_app/test_openai_script.py`` drives an independent server with the same script."""
+    httpserver.expect_request("/hook").respond_with_data("")
+    with site.client(client.api_key) as native:
+        secret = native.post("/api/v1/webhooks", json={"url": httpserver.url_for("/hook")}).json()["secret"]
+    report = openai_script.drive(client, model="demo-base", rows=openai_script.write_rows(tmp_path), seconds=240)
+    wanted = {(job.id, f"fine_tuning.job.{job.status}") for job in report.jobs.values()}
+    heard: set[tuple[str, str]] = set()
+    deadline = time.monotonic() + 60
+    while not wanted <= heard and time.monotonic() < deadline:
+        time.sleep(0.5)
+        events = [
+            client.webhooks.unwrap(request.get_data(as_text=True), dict(request.headers), secret=secret)
+            for request, _response in httpserver.log
+        ]
+        heard = {(event.data.id, event.type) for event in events}
+    assert wanted <= heard
+    assert len(httpserver.log) == len(heard), "each was told once"
+
+
+def test_large_files_come_in_parts(client, tmp_path) -> None:
+    rows = openai_script.write_rows(tmp_path).training
+    content = rows.read_bytes()
+    uploaded = client.uploads.upload_file_chunked(
+        file=rows, mime_type="application/jsonl", purpose="fine-tune", part_size=len(content) // 3
+    )
+    assert uploaded.status == "completed"
+    assert client.files.content(uploaded.file.id).read() == content
+    begun = client.uploads.create(bytes=10, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    assert client.uploads.cancel(begun.id).status == "cancelled"
+
+
+def test_what_a_site_of_ones_own_does_not_offer_says_so(client) -> None:
+    with pytest.raises(openai.NotFoundError, match="not shared between projects"):
+        client.fine_tuning.checkpoints.permissions.list("ft:demo-base:x::y:ckpt-step-1")
+    grader = {"type": "string_check", "name": "g", "input": "a", "reference": "a", "operation": "eq"}
+    with pytest.raises(openai.NotFoundError, match="reinforcement"):
+        client.fine_tuning.alpha.graders.validate(grader=grader)
 
 
 def test_a_wrong_key_is_the_packages_own_error(site) -> None:

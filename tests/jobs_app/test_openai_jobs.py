@@ -59,9 +59,26 @@ def test_openai_numbers_become_training_settings(create):
     [
         ({"colour": "red"}, "colour"),
         ({"validation_file": "file-x"}, "validation_file"),
+        ({"validation_file": ""}, "validation_file"),
         ({"integrations": [{"type": "wandb"}]}, "integrations"),
-        ({"method": {"type": "dpo"}}, "method"),
+        ({"method": {"type": "magic"}}, "method.type"),
+        ({"method": {"type": "reinforcement", "reinforcement": {}}}, "method.type"),
         ({"method": {"type": "supervised", "supervised": {"beta": 1}}}, "method.supervised.beta"),
+        ({"method": {"type": "supervised", "dpo": {}}}, "method.dpo"),
+        (
+            {"method": {"type": "supervised", "supervised": {"hyperparameters": {"beta": 1}}}},
+            "method.supervised.hyperparameters.beta",
+        ),
+        ({"method": {"type": "dpo", "dpo": {"hyperparameters": {"beta": 0}}}}, "method.dpo.hyperparameters.beta"),
+        ({"method": {"type": "dpo"}, "training": {"method": "kto"}}, "training.method"),
+        (
+            {
+                "method": {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 2}}},
+                "hyperparameters": {"n_epochs": 1},
+            },
+            "hyperparameters",
+        ),
+        ({"model": "ft:demo-base:other:x:1"}, "model"),
         ({"hyperparameters": {"n_epochs": 0}}, "hyperparameters.n_epochs"),
         ({"hyperparameters": {"temperature": 1}}, "hyperparameters.temperature"),
         ({"hyperparameters": {"learning_rate_multiplier": -1}}, "hyperparameters.learning_rate_multiplier"),
@@ -83,6 +100,98 @@ def test_what_cannot_be_done_is_400_and_named(create, body, param):
     assert (answer.status_code, error["type"], error["param"]) == (400, "invalid_request_error", param)
     assert error["message"]
     assert not TrainingJob.objects.exists()
+
+
+@pytest.fixture
+def pairs(project, owner):
+    """A checked dataset of preference pairs (without its rows), frozen."""
+    from datasets_app.models import Dataset, Snapshot, Upload
+
+    upload = Upload.objects.create(
+        project=project, name="pairs.jsonl", size=10, sha256="3" * 64, storage_name="uploads/pairs", created_by=owner
+    )
+    dataset = Dataset.objects.create(
+        project=project, upload=upload, name="Pairs", state="ready", task_type="preference", total=9, accepted=9
+    )
+    Snapshot.objects.create(
+        project=project, dataset=dataset, number=1, state="ready", task_type="preference", counts={"train": 9}
+    )
+    return dataset
+
+
+def test_preferences_are_learnt_with_beta_and_told_in_openais_words(create, pairs):
+    from openai.types.fine_tuning import FineTuningJob
+
+    numbers = {"n_epochs": 2, "beta": 0.2, "learning_rate_multiplier": "auto", "batch_size": "auto"}
+    answer = create(
+        training_file=f"file-{pairs.upload_id}", method={"type": "dpo", "dpo": {"hyperparameters": numbers}}
+    )
+    job = FineTuningJob.model_validate(answer.json(), strict=True)
+    assert (job.method.type, job.method.supervised) == ("dpo", None)
+    assert (job.method.dpo.hyperparameters.beta, job.method.dpo.hyperparameters.n_epochs) == (0.2, 2)
+    spec = TrainingJob.objects.get().spec
+    assert (spec["method"], spec["beta"]) == ("dpo", 0.2)
+
+
+def test_pairs_are_not_learnt_as_if_they_were_examples(create, pairs):
+    error = create(training_file=f"file-{pairs.upload_id}").json()["error"]
+    assert (error["code"], error["param"]) == ("preference_data", "method")
+
+
+def test_a_method_without_a_word_at_openai_is_told_as_none(create, pairs):
+    answer = create(training_file=f"file-{pairs.upload_id}", training={"method": "kto"})
+    assert answer.json()["method"] is None
+
+
+def test_with_a_validation_file_all_of_the_training_file_is_learnt(create, actor, clauses_upload, dataset, snapshot):
+    from datasets_app.operations import create_dataset
+
+    checked = create_dataset(actor=actor, upload=clauses_upload(8, "check.jsonl"), name="Check")
+    answer = create(validation_file=f"file-{checked.upload_id}").json()
+    assert (answer["validation_file"], answer["status"]) == (f"file-{checked.upload_id}", "validating_files")
+    training = TrainingJob.objects.get()
+    assert training.validation_dataset == checked
+    assert training.snapshot != snapshot
+    assert training.snapshot.split == {"train": 1.0, "validation": 0.0, "test": 0.0}
+
+
+def test_a_file_cannot_check_itself(create, dataset):
+    error = create(validation_file=f"file-{dataset.upload_id}").json()["error"]
+    assert (error["code"], error["param"]) == ("validation_is_training", "validation_file")
+
+
+def test_a_trained_model_is_gone_on_from(create, trained):
+    answer = create(model=trained.api_name, suffix="again").json()
+    assert answer["model"] == trained.api_name
+    training = TrainingJob.objects.get(pk=answer["id"].removeprefix("ftjob-"))
+    assert (training.parent_model, training.base_model_key) == (trained, "demo-base")
+
+
+def test_a_checkpoint_is_gone_on_from_only_as_a_model(create, trained):
+    Checkpoint.objects.create(
+        training_job=trained.training_job, attempt=1, step=4, is_committed=True, storage_prefix="x"
+    )
+    error = create(model=f"{trained.api_name}:ckpt-step-4").json()["error"]
+    assert (error["code"], error["param"]) == ("model_is_checkpoint", "model")
+
+
+def test_every_field_of_a_job_is_one_that_the_package_knows(create):
+    from openai.types.fine_tuning import FineTuningJob
+
+    assert set(create().json()) == {*FineTuningJob.model_fields, "user_provided_suffix"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/fine_tuning/checkpoints/ft:demo-base:p::1:ckpt-step-1/permissions"),
+        ("POST", "/v1/fine_tuning/alpha/graders/run"),
+        ("POST", "/v1/fine_tuning/alpha/graders/validate"),
+    ],
+)
+def test_what_is_not_offered_says_so(client, headers, method, path):
+    answer = client.generic(method, path, b"{}", content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_offered")
 
 
 def test_a_file_of_another_project_looks_missing(create, outsider, upload):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -58,7 +59,14 @@ class Stay:
     """Nothing moves any more, until the test does something."""
 
 
-Move = Become | Report | Checkpoint | Say | Fail | Succeed | Stay
+@dataclass(frozen=True)
+class Call:
+    """Something that the test does at this moment, in the server's thread."""
+
+    what: Callable[[], object]
+
+
+Move = Become | Report | Checkpoint | Say | Fail | Succeed | Stay | Call
 
 
 def _numbers(step: int) -> dict[str, float]:

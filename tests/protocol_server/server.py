@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.protocol_server.script import Become, Checkpoint, Fail, Move, Report, Say, Stay, Succeed, ordinary
+from tests.protocol_server.script import Become, Call, Checkpoint, Fail, Move, Report, Say, Stay, Succeed, ordinary
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 FEWEST_EXAMPLES = 10
@@ -271,6 +271,8 @@ class ProtocolServer:
             self._end(job_id, job, "failed")
         elif isinstance(move, Succeed):
             self._succeed(job_id, job, move)
+        elif isinstance(move, Call):
+            move.what()
 
     def _checkpoint(self, job_id: str, job: Job, move: Checkpoint) -> None:
         name = f"{self._model_name(job_id, job)}:ckpt-step-{move.step}"

@@ -54,9 +54,9 @@ def list_webhooks(request: HttpRequest) -> dict[str, Any]:
 
 
 @router.post("/webhooks", auth=key_auth(Act.OWN), response={201: dict[str, Any]}, summary="Add a webhook")
-def add_webhook(request: HttpRequest, body: WebhookIn) -> Status[dict[str, Any]]:
+def add_webhook(request: HttpRequest, payload: WebhookIn) -> Status[dict[str, Any]]:
     """The answer holds the ``secret`` that signs its messages, for the only time."""
-    endpoint, secret = operations.add_endpoint(actor=_actor(request), url=body.url, events=body.events)
+    endpoint, secret = operations.add_endpoint(actor=_actor(request), url=payload.url, events=payload.events)
     return Status(201, _endpoint_json(endpoint_card(endpoint)) | {"secret": secret})
 
 
@@ -67,13 +67,13 @@ def get_webhook(request: HttpRequest, webhook_id: str) -> dict[str, Any]:
 
 
 @router.patch("/webhooks/{webhook_id}", auth=key_auth(Act.OWN), summary="Switch a webhook on or off, choose events")
-def change_webhook(request: HttpRequest, webhook_id: str, body: WebhookChange) -> dict[str, Any]:
+def change_webhook(request: HttpRequest, webhook_id: str, payload: WebhookChange) -> dict[str, Any]:
     """The address does not change: add another webhook, with a secret of its own."""
     endpoint = operations.change_endpoint(
         actor=_actor(request),
         endpoint=_endpoint(request, webhook_id),
-        is_enabled=body.is_enabled,
-        events=body.events,
+        is_enabled=payload.is_enabled,
+        events=payload.events,
     )
     return _endpoint_json(endpoint_card(endpoint))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +12,42 @@ import torch
 from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import UserError
-from finetune_engine.generate import generate_batch
 from finetune_engine.ports import Run
 from finetune_engine.train.local.adapters import make_trainable, trainable_share
 from finetune_engine.train.local.artefact import save_artefact
+from finetune_engine.train.local.callbacks.chosen import callbacks_for
+from finetune_engine.train.local.callbacks.samples import Samples
 from finetune_engine.train.local.checkpoints import resolve_resume
 from finetune_engine.train.local.commit import sweep_aside
 from finetune_engine.train.local.device import use_threads
-from finetune_engine.train.local.encode import encode_prompt
 from finetune_engine.train.local.examples import Examples, SnapshotFacts, check_snapshot, encode_split
 from finetune_engine.train.local.forward import flat_layout
 from finetune_engine.train.local.fused import fused_lora
 from finetune_engine.train.local.lesson import Lesson
-from finetune_engine.train.local.load import LoadedModel, SharedModule, load_base
+from finetune_engine.train.local.load import LoadedModel, load_base
 from finetune_engine.train.local.loop import Outcome, train
+from finetune_engine.train.local.memory import is_tight
 from finetune_engine.train.local.objectives.choice import objective_of
 from finetune_engine.train.local.objectives.objective import Limits, Objective
 from finetune_engine.train.local.parallel import spread, spread_out
+from finetune_engine.train.local.parent import Parent, read_parent
 from finetune_engine.train.local.record import run_facts, run_record
 from finetune_engine.train.local.team import ALONE, Team, shared
-from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec
+from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec, SnapshotRef, TrainingSpec
 
 SAMPLES = 3
-SAMPLE_TOKENS = 64
 LAYOUT_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a run starts from, found to be there: base model, earlier model, checkpoint and data."""
+
+    ref: BaseModelRef
+    parent: Parent | None
+    resume: Path | None
+    snapshot: SnapshotFacts
+    validation: SnapshotFacts | None
 
 
 def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> None:
@@ -46,29 +58,29 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
     """
     run = shared(run, team)
     run.emit("phase", phase="validating")
-    ref = BaseModelRef.from_dict(spec.base_model)
-    resume = resolve_resume(Path(spec.resume_from)) if spec.resume_from else None
-    snapshot = check_snapshot(spec.snapshot)
+    found = _sources(spec, team)
     if team.is_first:
         sweep_aside(out)
     run.boundary()
 
     run.emit("phase", phase="loading model")
     threads = use_threads(spec.threads, processes=team.local_size)
-    loaded = load_base(ref, precision=spec.training.precision, on_gpu=team.is_alone)
-    facts = _base_facts(loaded)
+    asked = found.parent.settings(spec.training) if found.parent else spec.training
+    loaded = load_base(found.ref, precision=asked.precision, on_gpu=team.is_alone, four_bit=asked.peft == "qlora")
+    if found.parent:
+        loaded = found.parent.spoken(loaded)
+        run.emit("log", level="info", message=found.parent.sentence)
     run.boundary()
 
     run.emit("phase", phase="preparing data")
-    objective = objective_of(spec.training)
-    settled = _settle(spec, loaded, facts, max(1, snapshot.counts.get("train", 0)), longest=None)
-    learn = _encode(run, spec, loaded, objective, settled, snapshot, "train")
-    check = _encode(run, spec, loaded, objective, settled, snapshot, "validation")
-    settled = _settle(spec, loaded, facts, len(learn.rows), longest=max(learn.longest, check.longest))
-
+    objective = objective_of(asked)
+    settled, learn, check = _read_data(run, spec, asked, found, loaded, objective)
     model = make_trainable(loaded, settled)
+    if found.parent:
+        found.parent.teach(model)
     share = trainable_share(model)
     run.emit("log", level="info", message=share.sentence, trainable=share.trainable, total=share.total)
+    samples = Samples(run, loaded, model, check.texts)
     texts = [text for row in learn.rows[:LAYOUT_ROWS] for text in objective.sequences(row)]
     if loaded.device.type != "cpu":
         spread(model, team)  # it was loaded outside the GPUs, which hold only their parts
@@ -77,11 +89,11 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
         spread_out(model, team),
         flat_layout(model, texts, wanted=settled.packing, dtype=loaded.dtype) as flat,
     ):
-        record = run_record(spec, settled, loaded, snapshot, threads=threads, flat=flat, fused_layers=fused)
+        record = run_record(spec, settled, loaded, found.snapshot, threads=threads, flat=flat, fused_layers=fused)
+        record |= _other_sources(found)
         if team.is_first:
             _write_record(out, record)
         run.emit("log", level="info", message=_plan_sentence(settled, learn, check), training=settled.as_dict())
-        run.emit("phase", phase="training")
         lesson = Lesson(
             model=model,
             objective=objective,
@@ -95,9 +107,12 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
             checkpoints=out / "checkpoints",
             facts=run_facts(record),
             team=team,
+            crew=callbacks_for(run, settled, out, samples if team.is_alone else None, is_first=team.is_first),
         )
-        outcome = train(run, _prepared(run, lesson), resume_from=resume)
-    _show_samples(run, loaded, model, check)
+        lesson = _prepared(run, lesson)
+        run.emit("phase", phase="training")
+        outcome = train(run, lesson, resume_from=found.resume)
+    samples.show(outcome.best_step)
 
     run.emit("phase", phase="saving")
     result = _result(outcome, share.trainable, share.total)
@@ -105,8 +120,66 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
     run.emit("result", artefact="artefact", manifest_sha256=manifest, **result)
 
 
+def _sources(spec: RunSpec, team: Team) -> Sources:
+    """Everything that can be found wrong before a model is loaded. Raises UserError and EngineError."""
+    if spec.training.peft == "qlora" and not team.is_alone:
+        raise UserError(
+            "bad_config",
+            "A model in four bits is trained by one process. Choose 'lora' to train on several, or one process.",
+            field="peft",
+            reason="bad_config",
+        )
+    ref = BaseModelRef.from_dict(spec.base_model)
+    parent = read_parent(Path(spec.continue_from)) if spec.continue_from else None
+    return Sources(
+        ref=parent.base(ref) if parent else ref,
+        parent=parent,
+        resume=resolve_resume(Path(spec.resume_from)) if spec.resume_from else None,
+        snapshot=check_snapshot(spec.snapshot),
+        validation=check_snapshot(spec.validation) if spec.validation else None,
+    )
+
+
+def _other_sources(found: Sources) -> dict[str, Any]:
+    """What the run record says of data and models beside the usual ones."""
+    other: dict[str, Any] = {}
+    if found.validation is not None:
+        other["validation"] = {"sha256": found.validation.sha256, "counts": found.validation.counts}
+    if found.parent is not None:
+        other["continued_from"] = found.parent.sha256
+    return other
+
+
+def _read_data(
+    run: Run,
+    spec: RunSpec,
+    asked: TrainingSpec,
+    found: Sources,
+    loaded: LoadedModel,
+    objective: Objective[Any],
+) -> tuple[EffectiveSpec, Examples, Examples]:
+    """The rows to learn from, the rows to judge by, and the settings that they settle."""
+    facts = _base_facts(loaded)
+    rough = _settle(asked, loaded, facts, max(1, found.snapshot.counts.get("train", 0)), longest=None)
+    counts = found.snapshot.counts
+    learn = _encode(run, loaded, objective, rough, Part("train", spec.snapshot, "train", counts.get("train", 0)))
+    own = Part("validation", spec.snapshot, "validation", counts.get("validation", 0))
+    if spec.validation is not None and found.validation is not None:
+        own = Part("validation", spec.validation, None, sum(found.validation.counts.values()))
+    check = _encode(run, loaded, objective, rough, own)
+    settled = _settle(asked, loaded, facts, len(learn.rows), longest=max(learn.longest, check.longest))
+    if asked.gradient_checkpointing == "auto" and is_tight(loaded, settled):
+        settled = replace(settled, gradient_checkpointing=True)
+        message = "The GPU's memory is small for this model: some results are computed twice instead of kept."
+        run.emit("log", level="info", message=message)
+    return settled, learn, check
+
+
 def _prepared(run: Run, lesson: Lesson) -> Lesson:
     """The lesson with what its method must know before the first step."""
+    if lesson.spec.asked.method != "sft":
+        message = "Asking the model as it is now about every answer, to compare with later."
+        run.emit("log", level="info", message=message)
     train_rows, valid_rows = (
         lesson.objective.prepare(lesson, rows, run.boundary) for rows in (lesson.train, lesson.valid)
     )
@@ -118,33 +191,37 @@ def _base_facts(loaded: LoadedModel) -> BaseFacts:
     return BaseFacts(report.parameters, loaded.context_length, loaded.ref.learning_rate)
 
 
-def _settle(spec: RunSpec, loaded: LoadedModel, facts: BaseFacts, n: int, *, longest: int | None) -> EffectiveSpec:
+def _settle(
+    asked: TrainingSpec, loaded: LoadedModel, facts: BaseFacts, n: int, *, longest: int | None
+) -> EffectiveSpec:
     bf16 = loaded.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return spec.training.effective(n, facts, longest=longest, device=loaded.device.type, bf16=bf16)
+    return asked.effective(n, facts, longest=longest, device=loaded.device.type, bf16=bf16)
 
 
-def _encode(
-    run: Run,
-    spec: RunSpec,
-    loaded: LoadedModel,
-    objective: Objective[Any],
-    settled: EffectiveSpec,
-    snapshot: SnapshotFacts,
-    split: str,
-) -> Examples:
-    """Encode one split and warn of what was lost. Raises UserError when nothing is left to train on."""
-    total = snapshot.counts.get(split, 0)
+@dataclass(frozen=True)
+class Part:
+    """Rows of a snapshot and what they are for. ``split`` None takes all rows; ``total`` is how many there are."""
+
+    name: str
+    snapshot: SnapshotRef
+    split: str | None
+    total: int
+
+
+def _encode(run: Run, loaded: LoadedModel, objective: Objective[Any], settled: EffectiveSpec, part: Part) -> Examples:
+    """Encode one part and warn of what was lost. Raises UserError when nothing is left to train on."""
+    split, total = part.name, part.total
 
     def between(done: int) -> None:
         run.boundary()
         run.emit("progress", done=done, total=total, unit="rows")
 
-    limits = Limits(settled.max_length, learn_prompt=not spec.training.completion_only_loss)
+    limits = Limits(settled.max_length, learn_prompt=not settled.asked.completion_only_loss)
     examples = encode_split(
         lambda row: objective.encode(loaded, row, limits),
         objective.sequences,
-        spec.snapshot,
-        split,
+        part.snapshot,
+        part.split,
         unknown_id=loaded.tokenizer.unk_token_id,
         between=between,
         keep_texts=SAMPLES if split == "validation" else 0,
@@ -184,19 +261,6 @@ def _plan_sentence(settled: EffectiveSpec, learn: Examples, check: Examples) -> 
 def _write_record(out: Path, record: dict[str, Any]) -> None:
     """Freeze the record before the first step, so that a failed run can be explained too."""
     (out / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _show_samples(run: Run, loaded: LoadedModel, model: Any, check: Examples) -> None:
-    """Let the trained model answer the first validation rows."""
-    if not check.texts:
-        return
-    model.eval()
-    speaking = replace(loaded, shared=SharedModule(model))
-    prompts = [encode_prompt(loaded, messages[:-1]) for messages in check.texts]
-    answers = generate_batch(speaking, prompts, max_new_tokens=SAMPLE_TOKENS, should_stop=lambda: False)
-    for messages, answer in zip(check.texts, answers, strict=True):
-        asked = messages[-2]["content"] if len(messages) > 1 else ""
-        run.emit("sample", prompt=asked, answer=answer.text, reference=messages[-1]["content"])
 
 
 def _result(outcome: Outcome, trainable: int, total: int) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from finetune_engine.train.local.adapters import trainable_state
+from finetune_engine.train.local.callbacks.tensorboard import FOLDER as TENSORBOARD
 from finetune_engine.train.local.checkpoints import save_weights
 from finetune_engine.train.local.commit import commit_folder
 from finetune_engine.train.local.history import write_history
@@ -18,7 +20,7 @@ from finetune_engine.train.local.team import ALONE, Team
 def save_artefact(
     target: Path, model: Any, loaded: LoadedModel, outcome: Outcome, record: dict[str, Any], *, team: Team = ALONE
 ) -> str | None:
-    """Commit weights, tokenizer, template, ``run.json`` and ``metrics.csv`` as ``target``.
+    """Commit weights, tokenizer, template, ``run.json``, ``metrics.csv`` and TensorBoard's files as ``target``.
 
     Returns the SHA-256 of its manifest (None in all processes of a team but the first). Raises EngineError
     ``disk_full``.
@@ -34,6 +36,8 @@ def save_artefact(
         (aside / "chat_template.jinja").write_text(loaded.chat_template, encoding="utf-8")
         (aside / "run.json").write_text(json.dumps(record, indent=1, ensure_ascii=False), encoding="utf-8")
         write_history(aside / "metrics.csv", outcome.state.history)
+        if (target.parent / TENSORBOARD).is_dir():
+            shutil.copytree(target.parent / TENSORBOARD, aside / TENSORBOARD)
 
     return commit_folder(target, write, name="artefact")
 

@@ -25,6 +25,7 @@ from torch.nn.functional import silu
 from finetune_engine.train.local.attention import flat_attention
 
 LAYERS = frozenset({"LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer"})
+SILU = frozenset({"SiLU", "SiLUActivation"})
 QKV, GATED = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 
 
@@ -212,10 +213,10 @@ def _block_forward(
 
 def _is_known(layer: Any) -> bool:
     """Whether a decoder layer is of the kind that ``_block_forward`` computes, frozen, in fp32 on a processor."""
-    if type(layer).__name__ not in LAYERS or not isinstance(layer.mlp.act_fn, torch.nn.SiLU):
+    if type(layer).__name__ not in LAYERS or type(layer.mlp.act_fn).__name__ not in SILU:
         return False
     attention = layer.self_attn
-    if getattr(attention, "sliding_window", None) or getattr(attention, "attention_dropout", 0.0):
+    if getattr(attention.config, "sliding_window", None) or getattr(attention, "attention_dropout", 0.0):
         return False
     linears = [getattr(attention, name) for name in (*QKV, "o_proj")]
     linears += [getattr(layer.mlp, name) for name in (*GATED, "down_proj")]
@@ -237,6 +238,11 @@ def _is_plain(linear: Any) -> bool:
     biased = linear.bias is not None and linear.bias.requires_grad
     held = weight.device.type == "cpu" and weight.dtype == torch.float32 and type(weight.data) is torch.Tensor
     return held and not biased and not weight.requires_grad
+
+
+def skips_unscored(core: Any) -> bool:
+    """Whether the model now drops positions that are not scored, given ``scored``, before its last norm."""
+    return any(hasattr(layer, "own_forward") for layer in decoder_layers(core)[-1:])
 
 
 def decoder_layers(core: Any) -> list[Any]:

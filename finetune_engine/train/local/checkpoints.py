@@ -24,6 +24,7 @@ from finetune_engine.train.local.commit import (
 from finetune_engine.train.local.history import StepMetrics, read_history, write_history
 from finetune_engine.train.local.load import ADAPTER_WEIGHTS
 from finetune_engine.train.local.parallel import part, whole
+from finetune_engine.train.local.scaling import LossScale
 from finetune_engine.train.local.team import ALONE, Team
 
 KEEP_NEWEST = 2
@@ -34,7 +35,8 @@ WHOLE_WEIGHTS = "model.safetensors"
 class LoopState:
     """Where a run stands. ``step`` counts finished optimiser steps; with it the sample order is known.
 
-    ``best_value`` is None before the first evaluation; ``stale`` counts evaluations without gain.
+    ``best_value`` is None before the first evaluation; ``stale`` counts evaluations without gain; ``reason`` says why
+    no more steps are to be taken (None: they are).
     """
 
     step: int = 0
@@ -43,6 +45,8 @@ class LoopState:
     stale: int = 0
     broken: int = 0
     trained_tokens: int = 0
+    reason: str | None = None
+    scale: LossScale = field(default_factory=LossScale)
     history: list[StepMetrics] = field(default_factory=list)
 
 
@@ -102,7 +106,9 @@ def load_checkpoint(
         )
     restore_trainable(model, load_weights(folder))
     restore_optimizer(model, optimizer, load_file(folder / "optimizer.safetensors"))
-    state = LoopState(**content["position"], history=read_history(folder / "metrics.csv"))
+    position = content["position"]
+    history = read_history(folder / "metrics.csv")
+    state = LoopState(**position | {"scale": LossScale(**position["scale"])}, history=history)
     version, words, gauss = content["python_random"]
     random.setstate((version, tuple(words), gauss))
     states = _of_rank(load_file(folder / "rng.safetensors"), team.rank)

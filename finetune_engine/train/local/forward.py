@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from finetune_engine.train.local import attention
+from finetune_engine.train.local.blocks import fast_blocks, skips_unscored
 from finetune_engine.train.local.collate import Batch, collate, micro_batches
 from finetune_engine.train.local.encode import Encoded
+
+# Where a model remembers its own attention while it reads texts laid end to end.
+USUAL = "tunesmith_usual_attention"
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,21 @@ def batch_loss(model: Any, batch: Batch, dtype: torch.dtype) -> tuple[torch.Tens
 
 def picked_logits(model: Any, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """The logits that predict the batch's targets, ``(scored, vocabulary)`` float32."""
-    extra = {"segment_lengths": batch.segment_lengths} if batch.segment_lengths is not None else {}
+    flat = batch.segment_lengths is not None
+    extra: dict[str, Any] = {"segment_lengths": batch.segment_lengths} if flat else {}
+    if flat and skips_unscored(_core(model)):
+        extra |= {"scored": batch.keep, "logits_to_keep": 0}
+    else:
+        extra["logits_to_keep"] = batch.keep
     mixed = dtype != torch.float32
     with torch.autocast(batch.input_ids.device.type, dtype=dtype, enabled=mixed):
         out = model(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             use_cache=False,
-            logits_to_keep=batch.keep,
             **extra,
         )
-    picked: torch.Tensor = out.logits[0] if batch.segment_lengths is not None else out.logits[batch.rows, batch.columns]
+    picked: torch.Tensor = out.logits[0] if flat else out.logits[batch.rows, batch.columns]
     return picked.float()
 
 
@@ -87,8 +95,9 @@ def judge(
 @contextmanager
 def flat_layout(model: Any, examples: Sequence[Encoded], *, wanted: bool, dtype: torch.dtype) -> Iterator[bool]:
     """Inside, the model reads texts laid end to end, if it can do so exactly; yields whether it does."""
-    core = model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
+    core = _core(model)
     before = core.config._attn_implementation
+    setattr(core, USUAL, before)
     flat = wanted and _switch(core, attention.FLAT) and _is_exact(model, core, before, examples, dtype)
     if not flat:
         _switch(core, before)
@@ -96,6 +105,22 @@ def flat_layout(model: Any, examples: Sequence[Encoded], *, wanted: bool, dtype:
         yield flat
     finally:
         _switch(core, before)
+
+
+@contextmanager
+def usual_attention(model: Any) -> Iterator[None]:
+    """Inside ``flat_layout``, a time in which the model reads as usual: padded batches, with a cache."""
+    core = _core(model)
+    now = core.config._attn_implementation
+    _switch(core, getattr(core, USUAL, now))
+    try:
+        yield
+    finally:
+        _switch(core, now)
+
+
+def _core(model: Any) -> Any:
+    return model.get_base_model() if hasattr(model, "peft_config") and hasattr(model, "get_base_model") else model
 
 
 def _switch(core: Any, name: str) -> bool:

@@ -94,7 +94,8 @@ def _adapted(*inputs: Any) -> torch.Tensor:
     return out
 
 
-def _fusable(layer: Any) -> bool:
+def fusable(layer: Any) -> bool:
+    """Whether a peft layer is plain LoRA with one adapter on a frozen fp32 ``torch.nn.Linear`` of the processor."""
     from peft.tuners.lora import Linear
 
     if type(layer) is not Linear or len(layer.active_adapters) != 1 or layer.merged or layer.disable_adapters:
@@ -111,7 +112,7 @@ def _fusable(layer: Any) -> bool:
 @contextmanager
 def fused_lora(model: Any) -> Iterator[int]:
     """Inside, fusable layers of a peft model run fused; yields how many."""
-    layers = [part for part in model.modules() if hasattr(part, "lora_A") and _fusable(part)]
+    layers = [part for part in model.modules() if hasattr(part, "lora_A") and fusable(part)]
     layers = [layer for layer in layers if matches_peft(layer)]
     for layer in layers:
         layer.peft_forward = layer.forward

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from finetune_engine.train.local.callbacks.callback import Crew
 from finetune_engine.train.local.team import ALONE, Team
 from finetune_engine.train.spec import EffectiveSpec
 
@@ -21,7 +22,7 @@ class Lesson:
     """A trainable torch module, encoded rows, what to make of them (``objective``) and settled settings.
 
     The kind of the rows is the objective's. ``facts`` identify the run in its checkpoints; ``flat`` says how rows are
-    laid out (see ``forward``), ``team`` with which processes the model is trained.
+    laid out (see ``forward``), ``crew`` what happens beside, ``team`` with which processes the model is trained.
     """
 
     model: Any
@@ -36,6 +37,7 @@ class Lesson:
     checkpoints: Path
     facts: dict[str, Any]
     team: Team = ALONE
+    crew: Crew = field(default_factory=Crew)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ evaluated and saved. It knows nothing of files but its checkpoint folder.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from finetune_engine.errors import EngineError
 from finetune_engine.ports import Run, Stopped
 from finetune_engine.train.local.adapters import restore_trainable
+from finetune_engine.train.local.callbacks.callback import Moment
 from finetune_engine.train.local.checkpoints import (
     LoopState,
     adopt_best,
@@ -33,7 +34,9 @@ from finetune_engine.train.local.checkpoints import (
 from finetune_engine.train.local.collate import step_rows
 from finetune_engine.train.local.history import StepMetrics
 from finetune_engine.train.local.lesson import Lesson, Sums
+from finetune_engine.train.local.memory import memory_in_use, with_less_at_once
 from finetune_engine.train.local.parallel import number, spread_gradients, spread_judge
+from finetune_engine.train.local.scaling import LossScale
 from finetune_engine.train.local.schedule import rate_at
 
 BROKEN_LIMIT = 3
@@ -55,44 +58,66 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One step's sums and the gradient norm before clipping."""
+    """One step's sums and the gradient norm before clipping. ``is_overscaled``: the step was left out because the loss
+    scale was too large, which is no fault of the model."""
 
     sums: Sums
     grad_norm: float
+    is_overscaled: bool = False
 
     @property
     def is_finite(self) -> bool:
         """Whether loss and gradient are numbers one can learn from."""
         return math.isfinite(self.sums.mean_loss) and math.isfinite(self.grad_norm)
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the model gives numbers that nothing can be learnt from."""
+        return not self.is_finite and not self.is_overscaled
+
 
 def train(run: Run, lesson: Lesson, *, resume_from: Path | None = None) -> Outcome:
     """Run the loop to its end; the model then holds the best (or newest) weights.
 
-    Raises Stopped on cancel and (after saving) on pause; EngineError ``diverged``, ``disk_full``, ``oom_gpu``.
+    Raises Stopped on cancel and (after saving) on pause; EngineError ``diverged``, ``disk_full``, ``oom_gpu``,
+    ``oom_host``.
     """
-    spec, model = lesson.spec, lesson.model
     optimizer = _optimizer(lesson)
-    state = LoopState()
-    torch.manual_seed(spec.asked.seed + lesson.team.rank)
+    state = _begin(run, lesson, optimizer, resume_from)
+    lesson.crew.started(lesson.spec.as_dict(), state.history)
+    try:
+        reason = _steps(run, lesson, optimizer, state)
+    finally:
+        lesson.crew.ended()
+    return _finish(run, lesson, state, reason)
+
+
+def _begin(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, resume_from: Path | None) -> LoopState:
+    """Where the run stands: at its first step, or where the checkpoint left it."""
+    state = LoopState(scale=LossScale.for_dtype(lesson.dtype))
+    torch.manual_seed(lesson.spec.asked.seed + lesson.team.rank)
     if lesson.team.is_first:
         clear_after(lesson.checkpoints, resume_from)
     if resume_from is not None:
-        state = load_checkpoint(resume_from, model, optimizer, lesson.facts, team=lesson.team)
+        state = load_checkpoint(resume_from, lesson.model, optimizer, lesson.facts, team=lesson.team)
         if lesson.team.is_first:
             adopt_best(resume_from, lesson.checkpoints, state)
         state = lesson.team.agreed(state)
         run.emit("log", level="info", message=f"Going on after step {state.step}.")
+    return state
+
+
+def _steps(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: LoopState) -> str | None:
+    """All steps that are left; returns why some were not taken (None: all were)."""
+    spec = lesson.spec
     pace = Pace(run, state, spec.total_steps)
-    reason = None
-    while state.step < spec.total_steps:
+    while state.step < spec.total_steps and state.reason is None:
         action = run.boundary()
         if action == "pause":
             _save(run, lesson, optimizer, state)
             raise Stopped("pause")
         if action == "stop_and_keep" and state.step > 0:
-            reason = "stopped"
-            break
+            return "stopped"
         rate = rate_at(
             state.step,
             peak=spec.learning_rate,
@@ -100,24 +125,22 @@ def train(run: Run, lesson: Lesson, *, resume_from: Path | None = None) -> Outco
             warmup=spec.warmup_steps,
             kind=spec.asked.lr_scheduler_type,
         )
-        result = _step(run, lesson, optimizer, state.step, rate)
+        result = _step(run, lesson, optimizer, state, rate)
         state.step += 1
         state.trained_tokens += int(result.sums.tokens)
-        state.broken = 0 if result.is_finite else state.broken + 1
+        state.broken = state.broken + 1 if result.is_broken else 0
         due = state.step % spec.eval_steps == 0 or state.step == spec.total_steps
-        valid = _evaluate(run, lesson) if due and lesson.valid and result.is_finite else None
-        _record(run, lesson, state, result, valid, rate, pace)
+        valid = _evaluate(run, lesson) if due and lesson.valid and not result.is_broken else None
+        improved = valid is not None and _note_evaluation(state, lesson, valid)
+        moment = _record(run, lesson, state, result, valid, rate, pace)
         if state.broken >= BROKEN_LIMIT:
             raise _diverged(lesson, state)
-        improved = valid is not None and _note_evaluation(state, lesson, valid)
-        if result.is_finite and ((improved and spec.asked.load_best_model_at_end) or state.step % spec.save_steps == 0):
+        # Before saving: a run that is resumed here must know that it was over.
+        state.reason = lesson.team.agreed(lesson.crew.after_step(moment))
+        wanted = (improved and spec.asked.load_best_model_at_end) or state.step % spec.save_steps == 0
+        if wanted and not result.is_broken:
             _save(run, lesson, optimizer, state)
-        patience = spec.asked.early_stopping_patience
-        if valid is not None and patience and state.stale >= patience and state.step < spec.total_steps:
-            reason = "early_stopping"
-            run.emit("log", level="info", message=_early_sentence(state, patience))
-            break
-    return _finish(run, lesson, state, reason)
+    return state.reason
 
 
 def _optimizer(lesson: Lesson) -> torch.optim.Optimizer:
@@ -132,18 +155,26 @@ def _optimizer(lesson: Lesson) -> torch.optim.Optimizer:
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=lesson.spec.learning_rate, fused=True)
 
 
-def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, step: int, rate: float) -> StepResult:
+def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: LoopState, rate: float) -> StepResult:
     """One optimiser step; a step whose loss or gradient is not finite changes nothing."""
-    spec = lesson.spec
-    rows = step_rows(len(lesson.train), spec.asked.seed, step, spec.examples_per_step)
-    budget = spec.tokens_per_micro_batch
-    while True:
-        try:
-            sums = _gradients(lesson, optimizer, rows, budget)
-            break
-        except torch.OutOfMemoryError as full:
-            budget = _smaller_budget(run, lesson, optimizer, rows, budget, full)
+    spec, scale = lesson.spec, state.scale
+    order = step_rows(len(lesson.train), spec.asked.seed, state.step, spec.examples_per_step)
+    rows = [lesson.train[row] for row in order]
+    weight = max(1.0, lesson.objective.weight(rows))
+
+    def backward(loss: torch.Tensor) -> None:
+        mean = loss / weight
+        (mean * scale.factor if scale.in_use else mean).backward()  # type: ignore[no-untyped-call]
+
+    def gradients(budget: int) -> Sums:
+        """Of the mean loss over all of ``rows``, however they are split."""
+        optimizer.zero_grad(set_to_none=True)
+        learn = lesson.objective.add_gradients if lesson.team.is_alone else spread_gradients
+        return learn(lesson, rows, budget=budget, backward=backward)
+
+    sums = _within_memory(run, lesson, gradients, spec.tokens_per_micro_batch, rows)
     parameters = [parameter for _, parameter in trained_parameters(lesson.model)]
+    scale.undo(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, spec.asked.max_grad_norm)
     result = StepResult(sums, number(norm))
     if result.is_finite:
@@ -151,44 +182,18 @@ def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, step: int,
             group["lr"] = rate
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return result
+    is_overscaled = scale.learn(is_finite=result.is_finite) and math.isfinite(sums.mean_loss)
+    return replace(result, is_overscaled=is_overscaled)
 
 
-def _gradients(lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int) -> Sums:
-    """Gradients of the mean loss over all of ``rows``, however they are split."""
-    optimizer.zero_grad(set_to_none=True)
-    examples = [lesson.train[row] for row in rows]
-    weight = max(1.0, lesson.objective.weight(examples))
-
-    def backward(loss: torch.Tensor) -> None:
-        (loss / weight).backward()  # type: ignore[no-untyped-call]
-
-    learn = lesson.objective.add_gradients if lesson.team.is_alone else spread_gradients
-    return learn(lesson, examples, budget=budget, backward=backward)
-
-
-def _smaller_budget(
-    run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, rows: Sequence[int], budget: int, full: Exception
-) -> int:
-    """Half the tokens at once: more, smaller micro-batches give the same gradient."""
+def _within_memory(
+    run: Run | None, lesson: Lesson, attempt: Callable[[int], Sums], budget: int, rows: Sequence[Any]
+) -> Sums:
+    """``attempt`` with ``budget`` tokens at once, or with fewer when memory is full."""
     if not lesson.team.is_alone:
-        raise full  # the others have no part in it: they would wait for ever
-    optimizer.zero_grad(set_to_none=True)
-    torch.cuda.empty_cache()
-    lengths = [_tokens(lesson, lesson.train[row]) for row in rows]
-    longest, used = max(lengths), min(budget, sum(lengths))
-    if used // 2 < longest:
-        raise EngineError(
-            "oom_gpu",
-            "The GPU's memory is too small for one example. Use a smaller model or a shorter maximum length.",
-            {"longest": longest},
-        ) from full
-    run.emit("warn", message="The GPU's memory was full: going on with smaller batches, which learn the same.")
-    return used // 2
-
-
-def _tokens(lesson: Lesson, row: Any) -> int:
-    return sum(len(text.input_ids) for text in lesson.objective.sequences(row))
+        return attempt(budget)  # the others have no part in a second attempt: they would wait for ever
+    lengths = [sum(len(text.input_ids) for text in lesson.objective.sequences(row)) for row in rows]
+    return with_less_at_once(run, attempt, budget, longest=max(lengths), used=sum(lengths))
 
 
 def _evaluate(run: Run | None, lesson: Lesson) -> Sums:
@@ -198,8 +203,11 @@ def _evaluate(run: Run | None, lesson: Lesson) -> Sums:
         if run is not None:
             run.boundary()
 
-    judge = lesson.objective.judge if lesson.team.is_alone else spread_judge
-    return judge(lesson, lesson.valid, budget=lesson.spec.tokens_per_eval_batch, between=between)
+    def judged(budget: int) -> Sums:
+        judge = lesson.objective.judge if lesson.team.is_alone else spread_judge
+        return judge(lesson, lesson.valid, budget=budget, between=between)
+
+    return _within_memory(run, lesson, judged, lesson.spec.tokens_per_eval_batch, lesson.valid)
 
 
 def _note_evaluation(state: LoopState, lesson: Lesson, valid: Sums) -> bool:
@@ -215,7 +223,7 @@ def _note_evaluation(state: LoopState, lesson: Lesson, valid: Sums) -> bool:
 
 def _record(
     run: Run, lesson: Lesson, state: LoopState, result: StepResult, valid: Sums | None, rate: float, pace: Pace
-) -> None:
+) -> Moment:
     """Keep the step's numbers and tell the world."""
     row = StepMetrics(
         step=state.step,
@@ -225,32 +233,30 @@ def _record(
         valid_mean_token_accuracy=valid.accuracy if valid else None,
     )
     state.history.append(row)
-    judged: dict[str, Any] = {
-        "valid_loss": row.valid_loss,
-        "valid_mean_token_accuracy": row.valid_mean_token_accuracy,
+    numbers: dict[str, Any] = {
+        "step": state.step,
+        "epoch": round(state.step / lesson.spec.steps_per_pass, 4),
+        "train_loss": row.train_loss,
+        "train_accuracy": row.train_accuracy,
+        "learning_rate": rate,
+        "grad_norm": result.grad_norm,
+        "tokens_per_second": pace.tokens_per_second(result.sums.tokens),
+        "memory_bytes": memory_in_use(lesson.device),
+        **result.sums.rewards(),
     }
     if valid is not None:
-        judged |= {f"valid_{name}": value for name, value in valid.rewards().items()}
-    run.emit(
-        "metric",
-        step=state.step,
-        epoch=round(state.step / lesson.spec.steps_per_pass, 4),
-        train_loss=row.train_loss,
-        train_accuracy=row.train_accuracy,
-        learning_rate=rate,
-        grad_norm=result.grad_norm,
-        tokens_per_second=pace.tokens_per_second(result.sums.tokens),
-        **result.sums.rewards(),
-        **(judged if valid else {}),
-    )
+        numbers |= {"valid_loss": row.valid_loss, "valid_mean_token_accuracy": row.valid_mean_token_accuracy}
+        numbers |= {f"valid_{name}": value for name, value in valid.rewards().items()}
+    moment = Moment(state.step, lesson.spec.total_steps, numbers, valid is not None, state.stale, state.best_step)
+    moment = replace(moment, numbers=numbers | lesson.crew.numbers(moment))
+    run.emit("metric", **moment.numbers)
     pace.progress(state.step)
+    return moment
 
 
 def _save(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: LoopState) -> None:
     """Commit a checkpoint, say so, drop those no longer needed."""
-    sha256 = save_checkpoint(
-        lesson.checkpoints, lesson.model, optimizer, state, lesson.facts, team=lesson.team
-    )
+    sha256 = save_checkpoint(lesson.checkpoints, lesson.model, optimizer, state, lesson.facts, team=lesson.team)
     if not lesson.team.is_first:
         return
     last = state.history[-1] if state.history else None
@@ -305,13 +311,6 @@ def _diverged(lesson: Lesson, state: LoopState) -> EngineError:
         f"The loss was not a number at {BROKEN_LIMIT} steps in a row (up to step {state.step}). "
         "Try a smaller learning rate.",
         {"step": state.step, "last_checkpoint": f"checkpoints/{kept[-1].name}" if kept else None},
-    )
-
-
-def _early_sentence(state: LoopState, patience: int) -> str:
-    return (
-        f"Stopped at step {state.step}: {patience} evaluations in a row brought no gain; "
-        f"the best was at step {state.best_step}."
     )
 
 

@@ -17,7 +17,12 @@ from finetune_engine.train.spec import EffectiveSpec, RunSpec
 LIBRARIES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "pyarrow")
 RECORD_FORMAT = 1
 # How a step is cut into pieces changes nothing that is learnt: a retry with less memory may resume with other pieces.
-PIECES = {"per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"}
+PIECES = {
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "per_device_eval_batch_size",
+    "gradient_checkpointing",
+}
 
 
 def run_record(
@@ -70,6 +75,8 @@ def run_facts(record: dict[str, Any]) -> dict[str, Any]:
         "snapshot": record["snapshot"]["sha256"] or record["snapshot"]["row_ids_sha256"],
         "base_model": record["base_model"]["sha256"],
         "template": record["template_sha256"],
+        "validation": record.get("validation"),
+        "continued_from": record.get("continued_from"),
         "training": {name: value for name, value in record["training"].items() if name not in PIECES},
     }
 

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from finetune_engine.ports import ACTIONS, Action, Run, StopSignal
-from finetune_engine.train.launch import STORE_FD, place
+from finetune_engine.train.launch import MEETING_FILE, place
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
     from torch.distributed.device_mesh import DeviceMesh
 
 T = TypeVar("T")
@@ -97,22 +96,13 @@ def joined() -> Iterator[Team]:
     # Words between processes go by gloo even on GPUs: they need not wait for what a GPU computes.
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     meeting: dict[str, Any] = {"timeout": MEETING}
-    if found.rank == 0 and (door := os.environ.get(STORE_FD)):
-        meeting |= {"store": _store_at(int(door), found.size), "rank": 0, "world_size": found.size}
+    if path := os.environ.get(MEETING_FILE):
+        meeting |= {"store": dist.FileStore(path, found.size), "rank": found.rank, "world_size": found.size}
     dist.init_process_group(backend, **meeting)
     mesh = init_device_mesh("cuda" if on_gpu else "cpu", (found.size,))
     yield Team(found.rank, found.size, found.local_size, mesh)
     # Not after an error: somebody may be missing, and the farewell is a meeting too.
     dist.destroy_process_group()
-
-
-def _store_at(door: int, size: int) -> Store:
-    """Where the processes find each other: a store behind a socket that listens already."""
-    import torch.distributed as dist
-
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    # torch closes the descriptor that it is given. Only its older server takes one.
-    return dist.TCPStore(address, port, size, is_master=True, master_listen_fd=os.dup(door), use_libuv=False)
 
 
 @dataclass

@@ -1,0 +1,96 @@
+"""Operations: how long a project keeps what ended trainings left, and cleaning up by hand or once a day."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts_app.models import Project
+from accounts_app.operations import record
+from accounts_app.permissions import Actor
+from finetune_engine.errors import UserError
+from jobs_app import checkpoints
+from jobs_app.models import Checkpoint, Retention
+from jobs_app.queries.housekeeping import CHECKPOINTS, LOGS, size_of, spare_checkpoints
+from work_kit.log_retention import forget_logs
+from work_kit.stored_sizes import Size
+
+log = logging.getLogger(__name__)
+
+LONGEST_DAYS = 3650
+
+
+def retention_of(project: Project) -> Retention:
+    """The project's days; without a decision everything is kept for ever."""
+    return Retention.objects.filter(project=project).first() or Retention(project=project)
+
+
+def set_retention(*, actor: Actor, checkpoint_days: int | None, log_days: int | None) -> Retention:
+    """Decide how many days after a job's end its checkpoints and logs are kept; None keeps for ever. Raises UserError."""
+    for field, days in (("checkpoint_days", checkpoint_days), ("log_days", log_days)):
+        if days is not None and not 1 <= days <= LONGEST_DAYS:
+            raise UserError(
+                "bad_days",
+                _("Give a number of days between 1 and %(most)s, or leave it empty to keep for ever.")
+                % {"most": LONGEST_DAYS},
+                field=field,
+            )
+    with transaction.atomic():
+        days = {"checkpoint_days": checkpoint_days, "log_days": log_days}
+        row, _is_new = Retention.objects.update_or_create(project=actor.project, defaults=days)
+        record(actor=actor, project=actor.project, act="retention.set", subject="retention", data=dict(days))
+    return row
+
+
+def clean_up(*, actor: Actor, kind: str) -> Size:
+    """Remove now what can go of this kind (``checkpoints`` or ``logs``), however old. Returns what went."""
+    if kind not in {CHECKPOINTS, LOGS}:
+        raise UserError(
+            "unknown_kind", _("Only saved states and logs are cleaned up here; choose one of them."), field="kind"
+        )
+    return _clean(actor.project, kind, days=0, actor=actor)
+
+
+def apply_retention() -> None:
+    """Once a day: what every project has decided. One project's trouble does not keep the others waiting."""
+    for row in Retention.objects.select_related("project"):
+        for kind, days in ((CHECKPOINTS, row.checkpoint_days), (LOGS, row.log_days)):
+            if days is None:
+                continue
+            try:
+                _clean(row.project, kind, days=days, actor=None)
+            except Exception as problem:
+                if not checkpoints.is_storage_problem(problem):
+                    raise
+                log.warning("project %s: %s not cleaned up (%s); tomorrow again", row.project_id, kind, problem)
+
+
+def _clean(project: Project, kind: str, *, days: int, actor: Actor | None) -> Size:
+    moment = timezone.now() - timedelta(days=days)
+    if kind == LOGS:
+        freed = forget_logs(project, ended_before=moment)
+        if freed.items:
+            _tell(project, actor, kind, days, freed)
+        return freed
+    spare = spare_checkpoints(project, ended_before=moment)
+    if not spare:
+        return Size()
+    freed = size_of(spare)
+    with transaction.atomic():
+        # Only rows that are still spare: somebody may make a model of one at this moment.
+        held = Checkpoint.objects.select_for_update().filter(pk__in=[row.pk for row in spare])
+        still = {row.pk for row in spare_checkpoints(project, ended_before=moment)} & {row.pk for row in held}
+        prefixes = [row.storage_prefix for row in spare if row.pk in still]
+        Checkpoint.objects.filter(pk__in=still).delete()
+        _tell(project, actor, kind, days, freed)
+        transaction.on_commit(lambda: checkpoints.discard(prefixes), robust=True)
+    return freed
+
+
+def _tell(project: Project, actor: Actor | None, kind: str, days: int, freed: Size) -> None:
+    data = {"items": freed.items, "bytes": freed.size, "days": days}
+    record(actor=actor, project=project, act=f"retention.clean.{kind}", subject=kind, data=data)

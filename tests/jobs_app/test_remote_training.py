@@ -1,0 +1,234 @@
+"""A training at a provider, from the start to the model: real child processes, a real socket."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from django.db import connection as database
+
+from finetune_engine.errors import UserError
+from finetune_engine.train.provider.settings import KEY_VARIABLE
+from jobs_app import connections, queries
+from jobs_app.models import Checkpoint, TrainedModel
+from jobs_app.operations import delete_trained_model
+from tests.jobs_app.provider_case import base_model, carry_out, connection, rows, send, server  # noqa: F401
+from tests.protocol_server.script import Become, Call, Checkpoint as At, Fail, Stay, Succeed, learning_then
+from work_kit.choices import State
+from work_kit.models import Job, JobEvent
+from work_kit.operations import request_stop, resume_job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+CREATE, ONE_JOB = "/fine_tuning/jobs", r"/fine_tuning/jobs/ftjob-\d+"
+
+
+def only(server) -> dict:
+    assert len(server.jobs) == 1
+    return next(iter(server.jobs.values())).body
+
+
+def asks(actor, training, action: str) -> Call:
+    """The person's click, at this moment of the provider's job."""
+
+    def click() -> None:
+        try:
+            request_stop(actor=actor, job=Job.objects.get(pk=training.pk), action=action)
+        finally:
+            database.close()
+
+    return Call(click)
+
+
+def test_the_job_succeeds_and_its_model_has_a_name_there_and_no_files_here(send, carry_out, server) -> None:
+    training = carry_out(send(suffix="clauses"))
+    model = TrainedModel.objects.get(training_job=training)
+    assert training.work.state == State.SUCCEEDED, training.work.failure
+    assert model.remote_name == only(server)["fine_tuned_model"]
+    assert (model.storage_prefix, model.size_bytes, model.connection) == ("", 0, training.connection)
+    assert model.metrics["trained_tokens"] == 4200
+
+
+def test_its_metrics_events_and_checkpoints_are_the_providers(send, carry_out) -> None:
+    training = carry_out(send())
+    steps = [event.data["step"] for event in JobEvent.objects.filter(job=training.work, kind="metric").order_by("id")]
+    told = [event.data.get("message") for event in JobEvent.objects.filter(job=training.work, kind="log")]
+    marks = Checkpoint.objects.filter(training_job=training).order_by("step")
+    assert steps == [1, 2, 3]
+    assert "The job has successfully completed" in told
+    assert [(mark.step, mark.is_committed) for mark in marks] == [(2, True), (3, True)]
+    assert marks[1].metrics["remote_name"].endswith(":ckpt-step-3")
+
+
+def test_the_cost_is_the_tokens_that_the_provider_counted_times_the_price(send, carry_out) -> None:
+    training = carry_out(send())
+    assert (training.cost_amount, training.cost_currency) == (Decimal("0.012600"), "USD")
+
+
+def test_a_cost_that_nobody_can_know_is_null_with_a_reason(send, carry_out, base_model) -> None:
+    base_model.facts = {}
+    base_model.save()
+    training = carry_out(send())
+    assert training.cost_amount is None
+    assert "price" in training.remote["cost_unknown"]
+
+
+def test_the_key_is_in_no_event_no_job_and_no_file_of_the_work_folder(send, carry_out, server, settings) -> None:
+    server.script = lambda: learning_then(Fail("no", "No.", None))
+    training = carry_out(send())
+    told = str(list(JobEvent.objects.values("data"))) + str(training.remote) + str(training.work.params)
+    files = [path for path in settings.WORK_DIR.rglob("*") if path.is_file()]
+    assert files
+    assert server.key not in told
+    assert all(server.key.encode() not in path.read_bytes() for path in files)
+
+
+def test_the_child_gets_the_key_and_no_other_secret_of_the_site(send) -> None:
+    from work_kit.kinds import kind_of
+
+    training = send()
+    found = kind_of("jobs.train").secrets(training.work)
+    assert list(found) == [KEY_VARIABLE]
+
+
+def test_what_the_provider_says_when_it_fails_is_what_the_person_reads(send, carry_out, server) -> None:
+    server.script = lambda: learning_then(Fail("blocked", "The data breaks the usage policy.", "training_file"))
+    work = carry_out(send()).work
+    assert (work.state, work.failure_reason) == (State.FAILED, "bad_data")
+    assert "breaks the usage policy" in work.failure["message"]
+
+
+def test_a_refused_key_fails_the_job_as_the_providers_error(send, carry_out, connection, server) -> None:
+    training = send()
+    server.key = "sk-changed-meanwhile"
+    work = carry_out(training).work
+    assert (work.state, work.failure_reason) == (State.FAILED, "provider_error")
+    assert "Incorrect API key" in work.failure["message"]
+    assert server.count("POST", CREATE) == 0
+
+
+def test_a_job_cancelled_elsewhere_fails_here(send, carry_out, server) -> None:
+    server.script = lambda: learning_then(Become("cancelled"))
+    work = carry_out(send()).work
+    assert (work.state, work.failure["code"]) == (State.FAILED, "cancelled_elsewhere")
+
+
+def test_cancel_reaches_the_provider(send, carry_out, server, actor) -> None:
+    training = send()
+    server.script = lambda: learning_then(asks(actor, training, "cancel"), Stay())
+    assert carry_out(training).work.state == State.CANCELLED
+    assert only(server)["status"] == "cancelled"
+
+
+def test_pause_and_resume_reach_the_provider_and_no_second_job_is_made(send, carry_out, server, actor) -> None:
+    training = send()
+    server.script = lambda: learning_then(asks(actor, training, "pause"), Stay())
+    assert carry_out(training).work.state == State.PAUSED
+    assert only(server)["status"] == "paused"
+    server.jobs[only(server)["id"]].script = [Become("running"), Succeed()]
+    resume_job(actor=actor, job=training.work)
+    assert carry_out(training).work.state == State.SUCCEEDED
+    assert server.count("POST", CREATE) == 1
+
+
+def test_a_paused_job_that_is_cancelled_here_is_cancelled_there_by_a_job_of_its_own(
+    send, carry_out, server, actor
+) -> None:
+    training = send()
+    server.script = lambda: learning_then(asks(actor, training, "pause"), Stay())
+    carry_out(training)
+    request_stop(actor=actor, job=Job.objects.get(pk=training.pk), action="cancel")
+    carry_out(training)
+    assert only(server)["status"] == "cancelled"
+    assert Job.objects.get(kind="jobs.cancel_remote").state == State.SUCCEEDED
+
+
+def test_stop_and_keep_makes_a_model_of_the_best_checkpoint(send, carry_out, server, actor) -> None:
+    training = send()
+    server.script = lambda: learning_then(
+        At(5, {"full_valid_loss": 0.4}), asks(actor, training, "stop_and_keep"), Stay()
+    )
+    training = carry_out(training)
+    assert training.work.state == State.SUCCEEDED, training.work.failure
+    assert TrainedModel.objects.get(training_job=training).remote_name.endswith(":ckpt-step-5")
+    assert only(server)["status"] == "cancelled"
+
+
+def test_a_killed_worker_costs_no_second_paid_job(send, carry_out, server) -> None:
+    """The child is killed while the job runs there; the next attempt takes it over."""
+    import psutil
+
+    def kill() -> None:
+        for child in psutil.Process().children(recursive=True):
+            if "cancel-remote" not in child.cmdline() and "finetune_engine" in child.cmdline():
+                child.kill()
+
+    server.script = lambda: learning_then(Call(kill), Become("running"), Succeed())
+    training = send()
+    carry_out(training)
+    Job.objects.filter(pk=training.pk).update(available_at="2020-01-01T00:00:00Z")
+    training = carry_out(training)
+    assert training.work.attempt == 2
+    assert training.work.state == State.SUCCEEDED
+    assert server.count("POST", CREATE) == 1
+
+
+def test_without_a_key_the_start_says_who_can_add_one(actor, rows, base_model) -> None:
+    from jobs_app.operations import start_training
+
+    with pytest.raises(UserError, match="Providers and budget") as refused:
+        start_training(actor=actor, name="x", base_model_key="tiny-chat", snapshot=rows, spec={}, cost_approved=True)
+    assert refused.value.code == "no_connection"
+    assert not Job.objects.exists()
+
+
+def test_another_projects_connection_is_none(actor, rows, base_model, server, outsider, send) -> None:
+    from accounts_app.models import Membership
+    from accounts_app.permissions import project_for
+
+    slug = Membership.objects.get(user=outsider).project.slug
+    stranger = project_for(outsider, slug, "view")
+    theirs = connections.add_connection(actor=stranger, name="x", base_url=server.address, key="sk-of-a-stranger")
+    with pytest.raises(UserError) as refused:
+        send(connection=theirs)
+    assert refused.value.code == "no_connection"
+
+
+def test_a_method_that_no_provider_has_is_refused_at_the_start(send) -> None:
+    with pytest.raises(UserError) as refused:
+        send(spec={"method": "kto"})
+    assert refused.value.code == "method_not_at_provider"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sent"),
+    [
+        ({}, {"n_epochs": 25, "batch_size": 4, "learning_rate_multiplier": 0.1}),
+        ({"spec": {"num_train_epochs": 2.0}}, {"n_epochs": 2}),
+        (
+            {"provider_settings": {"n_epochs": "auto", "batch_size": 8, "learning_rate_multiplier": "auto"}},
+            {"n_epochs": "auto", "batch_size": 8, "learning_rate_multiplier": "auto"},
+        ),
+    ],
+)
+def test_the_numbers_are_computed_or_as_asked(send, carry_out, server, changes, sent) -> None:
+    carry_out(send(**changes))
+    numbers = only(server)["method"]["supervised"]["hyperparameters"]
+    assert {name: numbers[name] for name in sent} == sent
+
+
+def test_a_model_at_its_provider_is_asked_for_no_files(send, carry_out, actor, client_for, owner) -> None:
+    training = carry_out(send())
+    model = TrainedModel.objects.get(training_job=training)
+    with pytest.raises(UserError, match="lives at its provider"):
+        queries.model_files(model.api_name, actor.project)
+    browser = client_for(owner)
+    page = browser.get(f"/p/{actor.project.slug}/train/models/{model.pk}")
+    assert page.status_code == 200
+    assert model.remote_name in page.content.decode()
+    assert browser.get(f"/p/{actor.project.slug}/train/models/{model.pk}/download").status_code == 409
+
+
+def test_a_model_at_its_provider_can_be_deleted_here(send, carry_out, actor) -> None:
+    training = carry_out(send())
+    delete_trained_model(actor=actor, model=TrainedModel.objects.get(training_job=training))
+    assert not TrainedModel.objects.exists()
