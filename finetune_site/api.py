@@ -18,6 +18,8 @@ from finetune_engine.errors import UserError
 from finetune_site.comparison_views import router as comparisons
 from finetune_site.provenance_api import router as provenance
 from jobs_app.api import router as jobs
+from jobs_app.api_advice import router as job_advice
+from jobs_app.api_connections import router as providers
 from jobs_app.api_models import router as job_models
 from serving_app.api import router as serving
 from web_kit.errors import answer_to, json_error
@@ -31,7 +33,7 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 _ROUTERS = [datasets, review, uploads, data_policy, snapshots, provenance]
-_ROUTERS += [jobs, job_models, comparisons, evaluations, serving, webhooks]
+_ROUTERS += [job_advice, jobs, job_models, providers, comparisons, evaluations, serving, webhooks]
 for _router in _ROUTERS:
     api.add_router("", _router)
 

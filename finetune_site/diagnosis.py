@@ -18,6 +18,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection
 
+from jobs_app.queries import catalogue, catalogue_problem
 from serving_app.queries import fresh_replicas
 from work_kit.queries import workers
 
@@ -36,7 +37,7 @@ class Finding:
 def diagnose() -> list[Finding]:
     """All findings, in the order in which one would look."""
     looks: list[Callable[[], list[Finding]]] = [
-        _python, _packages, _machine, _gpus, _disk, _database, _queue, _storage, _workers, _confinement,
+        _python, _packages, _machine, _gpus, _disk, _database, _queue, _storage, _workers, _confinement, _catalogue,
     ]  # fmt: skip
     return [finding for look in looks for finding in look()]
 
@@ -82,7 +83,7 @@ def _disk() -> list[Finding]:
     work = Path(settings.WORK_DIR)
     if work.is_dir():
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-        sentence += f"; {size / 2**20:.0f} MB are work folders of jobs (those of ended jobs may be removed)"
+        sentence += f"; {size / 2**20:.0f} MB are work folders of jobs; each project's page House-keeping says what can go"
     return [Finding("Disk", "ok" if free > LOW_DISK_BYTES else "note", sentence)]
 
 
@@ -150,3 +151,10 @@ def _confinement() -> list[Finding]:
         "(user namespaces are off: sysctl kernel.unprivileged_userns_clone, or the container's seccomp profile)"
     )
     return [Finding("Uploaded files", "note", sentence)]
+
+
+def _catalogue() -> list[Finding]:
+    problem = catalogue_problem()
+    if problem:
+        return [Finding("Base models", "bad", problem)]
+    return [Finding("Base models", "ok", f"{len(catalogue())} in the catalogue")]

@@ -54,13 +54,17 @@ def navigation(request: HttpRequest) -> dict[str, Navigation]:
     match = request.resolver_match
     namespace = (match.namespace or match.url_name or "") if match else ""
     namespace = "datasets" if namespace in DATA_PAGES else namespace
+    namespace = "jobs" if namespace == "compare_trainings" else namespace
     actor = getattr(request, "actor", None)
     nav = Navigation(user=user, project=actor.project if actor else None)
     nav.projects = [
         NavItem(project.name, reverse("project_home", args=[project.slug]), "folder", project == nav.project)
         for project in projects_of(user)
     ]
-    nav.house_items = [NavItem(_("All jobs"), reverse("work_jobs"), "list", namespace == "work_jobs")]
+    nav.house_items = [
+        NavItem(_("All jobs"), reverse("work_jobs"), "list", namespace == "work_jobs"),
+        NavItem(_("Machines"), reverse("machines"), "server", namespace == "machines"),
+    ]
     if nav.project is not None:
         labels = {
             "home": _("Home"),

@@ -14,7 +14,7 @@ from typing import IO
 
 from work_kit.child import command
 
-COLOURS = {"web": 36, "cpu": 32, "gpu": 35, "beat": 34, "model": 33, "queue": 90, "site": 37}
+COLOURS = {"web": 36, "cpu": 32, "gpu": 35, "remote": 95, "beat": 34, "model": 33, "queue": 90, "site": 37}
 QUICK_DEATH_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 30.0
 

@@ -27,6 +27,7 @@ CACHE_DIR = DATA_DIR / "cache"
 RUN_DIR = environment.socket_folder(DATA_DIR)
 
 SECRET_KEY = os.environ.get("SECRET_KEY") or environment.kept_secret(DATA_DIR / "keys" / "secret_key")
+SECRET_KEY_FALLBACKS = environment.words("SECRET_KEY_FALLBACKS")  # former ones, until `rotate_secrets` has run
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
 SITE_URL = os.environ.get("SITE_URL", "").rstrip("/")
@@ -163,6 +164,7 @@ REAP_AFTER_SECONDS = float(os.environ.get("REAP_AFTER_SECONDS") or 5)  # past th
 BACKOFF_SECONDS = float(os.environ.get("BACKOFF_SECONDS") or 10)  # the first pause; it doubles up to 36 times this
 MINIMUM_FREE_DISK_BYTES = int(os.environ.get("MINIMUM_FREE_DISK_BYTES") or 512 * 2**20)
 MINIMUM_FREE_MEMORY_BYTES = int(os.environ.get("MINIMUM_FREE_MEMORY_BYTES") or 128 * 2**20)
+REMOTE_JOBS_AT_ONCE = int(os.environ.get("REMOTE_JOBS_AT_ONCE") or 8)  # that one worker watches at providers
 PROVIDER_POLL_SECONDS = float(os.environ.get("PROVIDER_POLL_SECONDS") or 30)  # between two looks at a provider's job
 INFERENCE_BIND = os.environ.get("INFERENCE_BIND") or f"unix:{RUN_DIR / 'inference.sock'}"
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")

@@ -8,11 +8,13 @@ from finetune_site import comparison_views, provenance_views, views
 from finetune_site.api import api
 from jobs_app import openai_api as fine_tuning_api
 from serving_app.views.metrics import metrics
+from work_kit.views.workers import workers as machines
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("projects/new", views.new_project, name="new_project"),
     path("jobs", views.work_jobs, name="work_jobs"),
+    path("machines", machines, name="machines"),
     path("health", views.health, name="health"),
     path("health/live", views.live, name="live"),
     path("health/ready", views.ready, name="ready"),

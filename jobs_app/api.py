@@ -15,7 +15,7 @@ from datasets_app.models import Dataset, Snapshot
 from finetune_engine.errors import UserError
 from finetune_engine.train.spec import TrainingSpec
 from jobs_app import queries
-from jobs_app.models import TrainedModel, TrainingJob
+from jobs_app.models import ProviderConnection, TrainedModel, TrainingJob
 from jobs_app.operations import start_training
 from web_kit.ids import ID_LENGTH
 from work_kit.choices import State, StopAction
@@ -47,17 +47,17 @@ class JobIn(BaseModel):  # not ninja's Schema, which drops the fields it does no
     suffix: str = ""
     metadata: dict[str, str] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict, description="TrainingSpec fields may stand here too.")
+    connection: str | None = Field(None, description="Id of a key at a provider; left out, the fitting one is used.")
+    provider_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="For a provider's model: n_epochs, batch_size, learning_rate_multiplier and beta, numbers or 'auto'.",
+    )
+    cost_approved: bool = Field(False, description="Somebody agreed to what a training at a provider costs.")
 
 
 def _actor(request: HttpRequest) -> Actor:
     actor: Actor = request.auth  # type: ignore[attr-defined]
     return actor
-
-
-@router.get("/base-models", auth=key_auth(Act.VIEW), summary="Base models that can be trained here")
-def list_base_models(request: HttpRequest) -> dict[str, Any]:
-    """Each with what is known of it and whether it can be used on this machine."""
-    return {"data": [card.as_dict() for card in queries.base_models(_actor(request).project)], "next_cursor": None}
 
 
 @router.get("/training-defaults", auth=key_auth(Act.VIEW), summary="Every training setting and its default")
@@ -82,6 +82,9 @@ def create_job(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
         suffix=body.suffix,
         metadata=body.metadata,
         idempotency_key=request.headers.get("Idempotency-Key"),
+        connection=_mine(actor, ProviderConnection, body.connection, "connection"),
+        provider_settings=body.provider_settings,
+        cost_approved=body.cost_approved,
     )
     return Status(201, job_json(_training(actor, training.pk)))
 

@@ -17,6 +17,7 @@ from jobs_app.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from jobs_app.operations import delete_trained_model
 from jobs_app.queries.housekeeping import disk_use
+from work_kit.occupancy import as_dict, occupancy
 
 router = Router(tags=["training"])
 
@@ -97,6 +98,14 @@ def delete_model(request: HttpRequest, model_id: str) -> Status[None]:
     return Status(204, None)
 
 
+@router.get(
+    "/machines", auth=key_auth(Act.VIEW), summary="Workers, devices, and where this project's jobs stand in line"
+)
+def get_machines(request: HttpRequest) -> dict[str, Any]:
+    """Of other projects only that their jobs are there."""
+    return as_dict(occupancy([_actor(request).project.pk]))
+
+
 @router.get("/housekeeping", auth=key_auth(Act.VIEW), summary="What takes up disk, and how long it is kept")
 def get_housekeeping(request: HttpRequest) -> dict[str, Any]:
     """Bytes and files by kind, and of these what can go."""
@@ -112,9 +121,7 @@ def get_housekeeping(request: HttpRequest) -> dict[str, Any]:
 @router.put("/housekeeping/retention", auth=key_auth(Act.OWN), summary="How long ended jobs' leftovers are kept")
 def put_retention(request: HttpRequest, body: RetentionIn) -> dict[str, Any]:
     """Applied once a day."""
-    days = retention.set_retention(
-        actor=_actor(request), checkpoint_days=body.checkpoint_days, log_days=body.log_days
-    )
+    days = retention.set_retention(actor=_actor(request), checkpoint_days=body.checkpoint_days, log_days=body.log_days)
     return {"checkpoint_days": days.checkpoint_days, "log_days": days.log_days}
 
 

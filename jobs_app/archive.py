@@ -13,6 +13,7 @@ from django.core.files.storage import default_storage
 
 from jobs_app.checkpoint_models import ONLY_FOR_TRAINING
 from jobs_app.models import TrainedModel
+from jobs_app.queries.trainings import refuse_without_files
 from work_kit.files import MANIFEST, read_manifest
 
 TENSORBOARD = "tensorboard/"
@@ -23,6 +24,7 @@ def zip_of_model(model: TrainedModel) -> IO[bytes]:
 
     Of a model made of a checkpoint what only training needs is left out, and so is it in the manifest.
     """
+    refuse_without_files(model.remote_name)
     manifest = read_manifest(model.storage_prefix)
     if model.checkpoint_step is None:
         return _zipped(model, [*manifest["files"], MANIFEST], folder="model")
@@ -33,6 +35,7 @@ def zip_of_model(model: TrainedModel) -> IO[bytes]:
 
 def zip_of_tensorboard(model: TrainedModel) -> IO[bytes] | None:
     """The event files that TensorBoard reads; None when the training wrote none."""
+    refuse_without_files(model.remote_name)
     names = [name for name in read_manifest(model.storage_prefix)["files"] if name.startswith(TENSORBOARD)]
     return _zipped(model, names, folder="tensorboard") if names else None
 

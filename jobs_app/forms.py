@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts_app.models import Project
+from datasets_app.choices import TaskType
 from datasets_app.models import Dataset, Snapshot
 from datasets_app.queries import datasets_of, ready_snapshots
-from finetune_engine.train.spec import SpecProblems
+from finetune_engine.catalogue.advice import CHANGES
+from finetune_engine.catalogue.advice import LEVELS as ADVICE_LEVELS
+from finetune_engine.train.spec import METHODS, SpecProblems
 from jobs_app import queries
+from jobs_app.method_fit import HELD, METHOD_FOR
+from jobs_app.models import TrainedModel, TrainingJob
 from jobs_app.training_settings import PRESETS, SETTING_GROUPS, SETTINGS, Setting, checked, preset_values
 from web_kit.forms import StyledForm
 from web_kit.wording import number_words
 
 SHOWN_AT_ONCE = 3
+SHOWN_PARENTS = 50
+METHOD_WORDS = {
+    "sft": _("Good answers (SFT): it learns to write them"),
+    "dpo": _("Pairs of a better and a worse answer (DPO)"),
+    "kto": _("Answers with a verdict, wanted or not (KTO)"),
+}
 YES_NO = {"true": True, "false": False}
 
 
@@ -49,6 +61,23 @@ class NewTrainingForm(StyledForm):
         required=False,
         help_text=_("Letters, digits, dots and dashes, for people who call the model from a program."),
     )
+    method = forms.ChoiceField(
+        label=_("What the examples hold"), required=False, help_text=_("Empty goes by the data that you chose.")
+    )
+    validation = forms.ChoiceField(
+        label=_("Rows of their own to check with"),
+        required=False,
+        help_text=_(
+            "Empty keeps a tenth of the examples aside for that. A dataset chosen here is used for nothing else."
+        ),
+    )
+    parent_model = forms.ChoiceField(
+        label=_("Go on from an earlier model"),
+        required=False,
+        help_text=_("It keeps what it learned. It must have been made from the same base model."),
+    )
+    cost_approved = forms.BooleanField(label=_("I agree to what this training costs"), required=False)
+    clone = forms.CharField(widget=forms.HiddenInput, required=False, max_length=40)
     idempotency_key = forms.CharField(widget=forms.HiddenInput, required=False, max_length=100)
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
@@ -59,9 +88,18 @@ class NewTrainingForm(StyledForm):
         }
         self.snapshots: dict[str, Snapshot] = {row.pk: row for row in ready_snapshots(project)}
         self.cards = queries.base_models(project)
-        self._choices("examples").choices = self._data_choices()
+        self.asks_cost = False
+        self.data_choices = self._data_choices()
+        self._choices("examples").choices = self.data_choices
         self._choices("base_model").choices = [(card.key, card.name) for card in self.cards if card.is_available]
-        for item in SETTINGS.values():
+        self.parents: dict[str, TrainedModel] = {
+            row.pk: row for row in queries.trained_models(project)[:SHOWN_PARENTS] if not row.remote_name
+        }
+        self._choices("parent_model").choices = [("", _("none")), *((pk, str(row)) for pk, row in self.parents.items())]
+        ready = [row for row in self.datasets.values() if row.state == "ready"]
+        self._choices("validation").choices = [("", _("none")), *((row.pk, _dataset_words(row)) for row in ready)]
+        self._choices("method").choices = [("", _("as the data says")), *((key, METHOD_WORDS[key]) for key in METHODS)]
+        for item in _settings():
             self.fields[item.name] = _field(item)
 
     def _choices(self, name: str) -> forms.ChoiceField:
@@ -80,6 +118,18 @@ class NewTrainingForm(StyledForm):
         """Whether there is anything to learn from."""
         return bool(self.datasets or self.snapshots)
 
+    def data_named(self, value: str) -> tuple[Snapshot | None, Dataset | None]:
+        """The snapshot or the dataset that a choice of ``examples`` means."""
+        kind, _colon, pk = value.partition(":")
+        return (
+            self.snapshots.get(pk) if kind == "snapshot" else None,
+            self.datasets.get(pk) if kind == "dataset" else None,
+        )
+
+    def asked(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that were filled in, as the engine's types."""
+        return {item.name: _parsed(item, str(values[item.name])) for item in _settings() if values.get(item.name)}
+
     def near_and_far(self) -> tuple[list[queries.BaseModelCard], list[queries.BaseModelCard]]:
         """The base models shown at once (those on this machine, at least three), and the others."""
         near = [card for card in self.cards if card.is_available and card.is_here]
@@ -88,29 +138,80 @@ class NewTrainingForm(StyledForm):
         return near + others[:missing], others[missing:]
 
     @property
+    def has_preferences(self) -> bool:
+        """Whether the project holds data from which the method has to be chosen."""
+        rows = [*self.datasets.values(), *self.snapshots.values()]
+        return any(row.task_type == TaskType.PREFERENCE for row in rows)
+
+    @property
     def groups(self) -> list[tuple[Any, list[forms.BoundField]]]:
         """The fields under Advanced, by heading."""
-        return [(title, [self[item.name] for item in items]) for title, items in SETTING_GROUPS]
+        return [
+            (title, [self[item.name] for item in items if item.name not in OWN_FIELDS])
+            for title, items in SETTING_GROUPS
+        ]
 
     @property
     def has_advanced_errors(self) -> bool:
         """Whether something under Advanced needs attention, so that the fold stands open."""
-        return any(name in self.errors for name in (*SETTINGS, "suffix")) if self.is_bound else False
+        return any(name in self.errors for name in (*SETTINGS, *FOLDED)) if self.is_bound else False
 
     def clean(self) -> dict[str, Any]:
         """Checks all settings together; every mistake goes beside its field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        kind, _colon, pk = str(cleaned.get("examples", "")).partition(":")
-        cleaned["snapshot"] = self.snapshots.get(pk) if kind == "snapshot" else None
-        cleaned["dataset"] = self.datasets.get(pk) if kind == "dataset" else None
-        asked = {name: _parsed(item, cleaned[name]) for name, item in SETTINGS.items() if cleaned.get(name)}
-        cleaned["spec"] = preset_values(str(cleaned.get("preset", ""))) | asked
+        cleaned["snapshot"], cleaned["dataset"] = self.data_named(str(cleaned.get("examples", "")))
+        cleaned["validation_dataset"] = self.datasets.get(str(cleaned.get("validation") or ""))
+        cleaned["parent"] = self.parents.get(str(cleaned.get("parent_model") or ""))
+        method = cleaned.get("method") or method_for(cleaned["snapshot"] or cleaned["dataset"])
+        cleaned["spec"] = preset_values(str(cleaned.get("preset", ""))) | self.asked(cleaned)
+        if method != "sft":
+            cleaned["spec"]["method"] = method
         try:
             checked(cleaned["spec"])
         except SpecProblems as found:
             for problem in found.problems:
                 self.add_error(problem.field if problem.field in self.fields else None, problem.sentence)
         return cleaned
+
+
+OWN_FIELDS = frozenset({"method"})  # settings that this form asks in its own way
+FOLDED = ("suffix", "validation", "parent_model", "method")
+
+
+def _settings() -> list[Setting]:
+    return [item for item in SETTINGS.values() if item.name not in OWN_FIELDS]
+
+
+def method_for(data: Snapshot | Dataset | None) -> str:
+    """The method that fits the data; ``sft`` where the data does not say."""
+    if data is None or data.task_type != TaskType.PREFERENCE:
+        return "sft"
+    dataset = data.dataset if isinstance(data, Snapshot) else data
+    held = HELD.get(dataset.format)
+    return METHOD_FOR[held] if held else "sft"
+
+
+def initial_of(training: TrainingJob) -> dict[str, Any]:
+    """A new form's values for another training like this one. Every setting stands by itself, on the plain preset."""
+    examples = f"snapshot:{training.snapshot_id}" if training.snapshot_id else f"dataset:{training.dataset_id}"
+    settings = {item.name: _shown(training.spec[item.name]) for item in _settings() if item.name in training.spec}
+    return settings | {
+        "examples": examples,
+        "base_model": training.base_model_key,
+        "preset": "balanced",
+        "name": training.name,
+        "suffix": training.suffix,
+        "method": str(training.spec.get("method", "")),
+        "validation": training.validation_dataset_id or "",
+        "parent_model": training.parent_model_id or "",
+        "clone": training.pk,
+    }
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ", ".join(value) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _dataset_words(dataset: Dataset) -> str:
@@ -163,3 +264,69 @@ def _parsed(item: Setting, text: str) -> Any:
         return int(text) if item.kind == "whole" else float(text.replace(",", "."))
     except ValueError:
         return text
+
+
+LEVEL_WORDS = {"low": _("low"), "medium": _("middling"), "high": _("high")}
+SPECIFICITY_WORDS = {
+    "low": _("General: anybody could answer"),
+    "medium": _("Partly special: our own way of doing it"),
+    "high": _("Very special: its own words and rules"),
+}
+PRIVACY_WORDS = {
+    "low": _("They may go to a service"),
+    "medium": _("Better not, but it is allowed"),
+    "high": _("They must not leave our house"),
+}
+CHANGE_WORDS = {
+    "rarely": _("Rarely"),
+    "monthly": _("About once a month"),
+    "weekly": _("Every week"),
+    "daily": _("Every day"),
+}
+
+
+class AdviceForm(StyledForm):
+    """The questions of the method's criteria. The fields are those of the engine's ``Situation``."""
+
+    specificity = forms.ChoiceField(
+        label=_("How special is the task?"),
+        choices=[(key, SPECIFICITY_WORDS[key]) for key in ADVICE_LEVELS],
+        widget=forms.RadioSelect,
+    )
+    examples = forms.IntegerField(
+        label=_("How many good examples do you have?"),
+        min_value=0,
+        max_value=100_000_000,
+        help_text=_(
+            "A question with the answer that an expert would give. Your data says how many, once it is uploaded."
+        ),
+    )
+    monthly_requests = forms.IntegerField(
+        label=_("How many answers a month will be needed?"), min_value=0, max_value=10_000_000_000, required=False
+    )
+    privacy = forms.ChoiceField(
+        label=_("May the texts leave your house?"),
+        choices=[(key, PRIVACY_WORDS[key]) for key in ADVICE_LEVELS],
+        widget=forms.RadioSelect,
+    )
+    changes = forms.ChoiceField(
+        label=_("How often does what is asked for change?"),
+        choices=[(key, CHANGE_WORDS[key]) for key in CHANGES],
+        widget=forms.RadioSelect,
+    )
+    facts_change = forms.BooleanField(label=_("The facts in the answers change (prices, names, dates)"), required=False)
+    fast_answers = forms.BooleanField(label=_("Answers must come fast"), required=False)
+    tried_prompting = forms.BooleanField(
+        label=_("A ready-made model with careful instructions was tried and was not good enough"), required=False
+    )
+
+
+class WishesForm(StyledForm):
+    """What matters when choosing a base model; sent with the address, so that a list can be shared."""
+
+    privacy = forms.ChoiceField(label=_("Privacy"), choices=list(LEVEL_WORDS.items()), required=False)
+    budget = forms.ChoiceField(label=_("Budget"), choices=list(LEVEL_WORDS.items()), required=False)
+    performance = forms.ChoiceField(label=_("Quality"), choices=list(LEVEL_WORDS.items()), required=False)
+    latency = forms.ChoiceField(
+        label=_("Answers"), choices=[("any", _("any speed")), ("fast", _("fast"))], required=False
+    )

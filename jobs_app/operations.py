@@ -1,28 +1,23 @@
-"""Everything that changes base models, training jobs and trained models."""
+"""Everything that changes training jobs and trained models."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.db import transaction
-from django.utils import timezone
 
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from datasets_app.models import Dataset, Example, Snapshot
 from datasets_app.operations import create_snapshot
 from datasets_app.queries import is_current, snapshots_of_dataset
-from finetune_engine.catalogue.advice import Situation
-from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.errors import UserError
 from jobs_app import checkpoints, queries, remote_start, training_settings, uses
-from jobs_app.choices import KIND, PROBE_KIND, Provider
+from jobs_app.choices import KIND, PROBE_KIND
 from jobs_app.method_fit import check_method
-from jobs_app.models import AdviceAnswers, BaseModel, Checkpoint, ProviderConnection, TrainedModel, TrainingJob
+from jobs_app.models import Checkpoint, ProviderConnection, TrainedModel, TrainingJob
 from web_kit.ids import new_id
 from work_kit.choices import Queue
 from work_kit.kinds import NotYet
@@ -32,9 +27,7 @@ from work_kit.operations import note_job, submit_job
 ROW_COUNTS_CODE = "row_counts"
 WAIT_SECONDS = 1.0  # between two looks at data that is still being imported or frozen
 SUFFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-KEY = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 WHOLE_SPLIT = {"train": 1.0, "validation": 0.0, "test": 0.0}  # for data that has its validation rows elsewhere
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def start_training(
@@ -321,100 +314,6 @@ def _carried(code: str, sentence: str, cause: Mapping[str, Any] | None, *, field
     return UserError(str((cause or {}).get("code") or code), f"{sentence} {detail}".strip(), field=field)
 
 
-def add_base_model(
-    *, key: str, path_or_hub: str, name: str = "", base_url: str = "", facts: Mapping[str, Any] | None = None
-) -> BaseModel:
-    """Make a local folder, a hub model (``owner/name[@revision]``) or, with ``base_url``, a model at an
-    OpenAI-compatible endpoint choosable in every project.
-
-    A folder is checked now (safetensors and a tokenizer, no code) and used where it is; a hub model is downloaded by
-    the worker that first needs it; an endpoint is asked by projects that have a key for it. ``facts`` are what the
-    operator knows, in the catalogue's words (context_length, parameters, licence, price). The same key again replaces the
-    entry. Raises UserError.
-    """
-    if not KEY.fullmatch(key):
-        raise UserError(
-            "bad_key",
-            f"{key!r} cannot be a key: use up to 80 small letters, digits, dots, dashes and underscores.",
-            field="key",
-        )
-    if base_url:
-        values = _endpoint_model(path_or_hub, base_url)
-    else:
-        values = _local_model(path_or_hub) if _is_path(path_or_hub) else _hub_model(path_or_hub)
-    values |= {"facts": checked_facts(facts or {}), "is_enabled": True}
-    with transaction.atomic():
-        model, _ = BaseModel.objects.update_or_create(
-            key=key, defaults={"base_url": "", **values, "name": name.strip()[:120] or values["name"]}
-        )
-        record(actor=None, project=None, act="base_model.add", subject=f"base model {key}")
-    return model
-
-
-def _endpoint_model(model: str, base_url: str) -> dict[str, Any]:
-    """A model by its name at an endpoint. Whether the address may be reached is asked each time it is used."""
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.query or parts.fragment:
-        raise UserError(
-            "bad_base_url",
-            f"{base_url!r} is no address of an endpoint. Give one such as https://models.example.org/v1.",
-            field="base_url",
-        )
-    return {
-        "name": model.rsplit("/", 1)[-1],
-        "provider": Provider.ENDPOINT,
-        "location": model,
-        "revision": "",
-        "base_url": base_url.rstrip("/"),
-        "report": {},
-    }
-
-
-def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What an operator says of a model, without what was left out. Raises UserError for a number below 1 or a price that
-    is none."""
-    kept = {name: value for name, value in facts.items() if value not in (None, "", {})}
-    for name in ("context_length", "parameters"):
-        if name in kept and (not isinstance(kept[name], int) or kept[name] < 1):
-            raise UserError("bad_fact", f"{name} must be a whole number from 1.", field=name)
-    price = kept.get("price", {})
-    for name, amount in price.items():
-        if name.endswith("_per_million") and not (amount.is_finite() and amount >= 0):
-            raise UserError("bad_fact", f"{name} must be a number from 0.", field=name)
-    if price:
-        kept["price"] = {name: str(value) for name, value in price.items()}
-    return kept
-
-
-def _is_path(text: str) -> bool:
-    return Path(text).is_dir() or text.startswith(("/", ".", "~"))
-
-
-def _local_model(text: str) -> dict[str, Any]:
-    folder = Path(text).expanduser().resolve()
-    report = inspect_model_folder(folder)
-    facts = {key: value for key, value in vars(report).items() if key not in {"path", "files"}}
-    return {"name": folder.name, "provider": Provider.LOCAL, "location": str(folder), "revision": "", "report": facts}
-
-
-def _hub_model(text: str) -> dict[str, Any]:
-    name, _, revision = text.partition("@")
-    if not HUB_NAME.fullmatch(name):
-        raise UserError(
-            "model_missing",
-            f"{text!r} is neither a folder on this machine nor a hub name. Give the path of a model folder, or a "
-            "name like owner/model or owner/model@revision.",
-            field="base_model",
-        )
-    return {
-        "name": name.rsplit("/", 1)[1],
-        "provider": Provider.HUB,
-        "location": name,
-        "revision": revision,
-        "report": {},
-    }
-
-
 def delete_trained_model(*, actor: Actor, model: TrainedModel) -> None:
     """Delete a trained model and its files; with a training's own model go its checkpoints, but for those that became
     models. Raises UserError while something still uses it."""
@@ -434,19 +333,6 @@ def delete_trained_model(*, actor: Actor, model: TrainedModel) -> None:
 def new_idempotency_key() -> str:
     """A value for the hidden field of a form, so that a double click makes one job."""
     return new_id()
-
-
-def remember_advice(*, actor: Actor, situation: Situation, verdict: str) -> None:
-    """Keep what the project's people answered, for the next time they ask."""
-    AdviceAnswers.objects.update_or_create(
-        project=actor.project,
-        defaults={
-            "answers": situation.as_dict(),
-            "verdict": verdict,
-            "updated_by": actor.user,
-            "updated_at": timezone.now(),
-        },
-    )
 
 
 def start_probe(
@@ -474,6 +360,6 @@ def start_probe(
             return running
         _check_examples(dataset, snapshot)
         snapshot = snapshot or _snapshot_of(actor, dataset)
-        _check_method(chosen, snapshot.task_type or dataset.task_type)
+        check_method(chosen, snapshot.task_type or dataset.task_type, dataset)
         params = {"base_model": base_model_key, "snapshot": snapshot.pk, "training": chosen}
         return submit_job(actor=actor, kind=PROBE_KIND, title=f"Test run of {card.name}", params=params)

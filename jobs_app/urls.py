@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs_app.views import acts, detail, housekeeping, listing, models, new
+from jobs_app.views import acts, connections, detail, housekeeping, listing, models, new
 
 app_name = "jobs"
 urlpatterns = [
@@ -12,6 +12,11 @@ urlpatterns = [
     path("new", new.new, name="new"),
     path("housekeeping", housekeeping.housekeeping, name="housekeeping"),
     path("housekeeping/clean", housekeeping.clean, name="clean"),
+    path("providers", connections.listing, name="connections"),
+    path("providers/budget", connections.budget, name="budget"),
+    path("providers/<str:connection_id>", connections.change, name="connection"),
+    path("providers/<str:connection_id>/check", connections.check, name="check_connection"),
+    path("providers/<str:connection_id>/delete", connections.delete, name="delete_connection"),
     path("models/<str:model_id>", models.detail, name="model"),
     path("models/<str:model_id>/download", models.download, name="download"),
     path("models/<str:model_id>/tensorboard", models.tensorboard, name="tensorboard"),

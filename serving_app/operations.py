@@ -13,6 +13,7 @@ from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainedModel
+from jobs_app.queries import refuse_without_files
 from serving_app import metrics
 from serving_app.choices import PRODUCTION, DeploymentState, Verdict
 from serving_app.models import Deployment, Prediction, Replica
@@ -40,6 +41,8 @@ def deploy_model(
         raise UserError("model_missing", "Choose one model to deploy.", field="model")
     if trained_model is not None and trained_model.project_id != actor.project.pk:
         raise UserError("not_found", "There is no such model in this project.", field="model", status=404)
+    if trained_model is not None:
+        refuse_without_files(trained_model.remote_name)
     with transaction.atomic():
         current = _active(actor, alias)
         same = current is not None and (current.trained_model_id, current.base_model_key) == (

@@ -9,3 +9,4 @@ class WorkConfig(AppConfig):
     def ready(self) -> None:
         """Connect what a Celery worker does at its start and end."""
         from work_kit import worker  # noqa: F401
+        from work_kit.notifications import worker as postman  # noqa: F401

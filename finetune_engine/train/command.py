@@ -31,7 +31,7 @@ def add_arguments(subparsers: Any) -> None:
 
 def run_command(args: argparse.Namespace, run: Run) -> None:
     """Train as the spec says. Raises UserError, EngineError or Stopped."""
-    raw = args.spec_content if getattr(args, "spec_content", None) is not None else _read(Path(args.spec))
+    raw = args.spec_content if getattr(args, "spec_content", None) is not None else read_spec(Path(args.spec))
     spec = RunSpec.from_dict(raw)
     if spec.provider is not None:
         from finetune_engine.train.backends import openai_api
@@ -65,7 +65,8 @@ def wait_for_spec(args: argparse.Namespace) -> None:
         args.out = Path(args.spec_content["out"])
 
 
-def _read(path: Path) -> Any:
+def read_spec(path: Path) -> Any:
+    """The JSON in a spec file. Raises UserError."""
     try:
         return _parse(path.read_text(encoding="utf-8"), path.name)
     except OSError as problem:

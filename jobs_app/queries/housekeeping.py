@@ -142,7 +142,10 @@ def _uploads(project: Project) -> DiskPart:
     rows = Upload.objects.filter(project=project, deleted_at=None)
     total = rows.aggregate(total=Sum("size"))["total"] or 0
     return DiskPart(
-        "uploads", _("Uploaded files"), _("As they came. The page Files of each data removes them."), Size(rows.count(), total)
+        "uploads",
+        _("Uploaded files"),
+        _("As they came. The page Files of each data removes them."),
+        Size(rows.count(), total),
     )
 
 

@@ -79,7 +79,8 @@ def _samples(job_id: str) -> list[Sample]:
         )
         for data in rows.values_list("data", flat=True)
     ]
-    return sorted(reversed(found), key=lambda sample: -sample.step)
+    found.reverse()  # within a check in the order in which they were asked
+    return sorted(found, key=lambda sample: -sample.step)
 
 
 @dataclass(frozen=True)

@@ -183,9 +183,7 @@ def lineage(training: TrainingJob) -> Lineage:
 def models_by_step(training: TrainingJob) -> dict[int, TrainedModel]:
     """The models that were made of this training's checkpoints, by step."""
     return {
-        model.checkpoint_step: model
-        for model in training.trained_models.all()
-        if model.checkpoint_step is not None
+        model.checkpoint_step: model for model in training.trained_models.all() if model.checkpoint_step is not None
     }
 
 
@@ -202,15 +200,18 @@ def checkpoint_name(checkpoint: Checkpoint) -> str:
 def model_files(model_name: str, project: Project) -> ModelFilesRef:
     """Where the files of a model are: a base model's key, a trained model's API name or id, or a checkpoint's name.
 
-    Raises UserError ``model_not_found`` (404) when the project has no such model.
+    Raises UserError ``model_not_found`` (404) when the project has no such model, and ``model_at_provider`` for one that its
+    provider keeps.
     """
     model = TrainedModel.objects.filter(project=project, api_name=model_name).first()
     if model is None:
         model = TrainedModel.objects.filter(project=project, pk=model_name).first()
     if model is not None:
+        refuse_without_files(model.remote_name)
         base = base_model_ref(model.base_model_key)
         return ModelFilesRef(base, local_copy(model.storage_prefix), model.manifest_sha256)
     if (checkpoint := find_checkpoint(model_name, project)) is not None:
+        refuse_without_files(str(checkpoint.metrics.get("remote_name") or ""))
         base = base_model_ref(checkpoint.training_job.base_model_key)
         return ModelFilesRef(base, local_copy(checkpoint.storage_prefix), checkpoint.manifest_sha256)
     card = find_base_model(model_name)
@@ -222,6 +223,19 @@ def model_files(model_name: str, project: Project) -> ModelFilesRef:
             status=404,
         )
     return ModelFilesRef(base_model_ref(model_name), None, card.digest)
+
+
+def refuse_without_files(remote_name: str) -> None:
+    """Raises UserError (409) for a model whose provider keeps it under this name; "" for a model that lies here."""
+    if remote_name:
+        raise UserError(
+            "model_at_provider",
+            f"This model lives at its provider under the name {remote_name!r}; it has no files here. Ask the provider with "
+            "that name; it cannot be downloaded, evaluated or deployed from here.",
+            field="model",
+            reason="model_unavailable",
+            status=409,
+        )
 
 
 def find_checkpoint(name: str, project: Project) -> Checkpoint | None:

@@ -76,15 +76,24 @@ def retry(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
     """The same training again, as a new job."""
     training = _training(actor, job_id)
     ready = training.snapshot is not None and training.snapshot.state == "ready"
-    again = start_training(
-        actor=actor,
-        name=training.name,
-        base_model_key=training.base_model_key,
-        snapshot=training.snapshot if ready else None,
-        dataset=training.dataset,
-        spec=training.spec,
-        suffix=training.suffix,
-        metadata=training.metadata,
-        idempotency_key=request.POST.get("idempotency_key") or None,
-    )
+    try:
+        again = start_training(
+            actor=actor,
+            name=training.name,
+            base_model_key=training.base_model_key,
+            snapshot=training.snapshot if ready else None,
+            dataset=training.dataset,
+            spec=training.spec,
+            suffix=training.suffix,
+            metadata=training.metadata,
+            idempotency_key=request.POST.get("idempotency_key") or None,
+            connection=training.connection,
+            provider_settings=training.remote.get("hyperparameters"),
+            cost_approved=bool(request.POST.get("cost_approved")),
+        )
+    except UserError as error:
+        if error.code != "cost_not_approved":
+            raise
+        context = {"project": actor.project, "training": training, "sentence": error.sentence}
+        return render(request, "jobs_app/confirm_cost.html", context, status=error.status)
     return redirect("jobs:detail", slug=actor.project.slug, job_id=again.pk)

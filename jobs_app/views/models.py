@@ -42,9 +42,10 @@ def detail(request: HttpRequest, actor: Actor, model_id: str) -> HttpResponse:
 def download(request: HttpRequest, actor: Actor, model_id: str) -> FileResponse:
     """The model's files as one zip."""
     model = fetch(actor, TrainedModel, pk=model_id)
+    archive = zip_of_model(model)
     record(actor=actor, project=actor.project, act="model.download", subject=f"model {model.api_name}")
     name = f"{slugify(model.name) or 'model'}-{model.pk[-6:]}.zip"
-    return FileResponse(zip_of_model(model), as_attachment=True, filename=name, content_type="application/zip")
+    return FileResponse(archive, as_attachment=True, filename=name, content_type="application/zip")
 
 
 @project_page({"GET": Act.VIEW})

@@ -27,6 +27,7 @@ SETTINGS = {"HEARTBEAT_SECONDS": "0.5", "LEASE_SECONDS": "3", "REAP_AFTER_SECOND
 VICTIMS = {"trainer": 55, "worker": 22, "both": 10, "cpu": 6, "beat": 7}
 SHARE_OF_FREEZES = 0.25  # of all faults; a frozen process is woken after up to two leases
 SHARE_OF_WISHES = 0.3  # jobs that somebody cancels, pauses or stops
+SHARE_OF_IDLE_FAULTS = 0.1  # moments at which nothing is trained and something dies all the same
 WORKERS = 3
 
 
@@ -107,14 +108,12 @@ class Campaign:
     def _pids(self, victim: str) -> list[int]:
         if victim in {"cpu", "beat"}:
             return [self.programs[victim].pid]
-        if victim == "worker":
-            return [self.programs[f"gpu{self.random.randrange(WORKERS)}"].pid]
         trainers = self.world.trainers()
         if not trainers:
-            return []
+            return [self.programs[f"gpu{self.random.randrange(WORKERS)}"].pid]
         trainer = self.random.choice(trainers)
         try:
-            return [trainer.pid] if victim == "trainer" else [trainer.pid, trainer.ppid()]
+            return {"trainer": [trainer.pid], "worker": [trainer.ppid()], "both": [trainer.pid, trainer.ppid()]}[victim]
         except psutil.Error:
             return []
 
@@ -140,7 +139,7 @@ class Campaign:
                 self.submit()
             self.revive()
             self.wish()
-            if self.kills < kills:
+            if self.kills < kills and (self.world.trainers() or self.random.random() < SHARE_OF_IDLE_FAULTS):
                 self.strike()
             if len(self.accepted) >= jobs and not open_jobs and self.kills < kills:
                 jobs += 1  # they were quicker than death: more of them

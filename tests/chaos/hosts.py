@@ -31,17 +31,18 @@ def main() -> int:
         **({} if asked.real_times else QUICK),
     }
     with World(asked.postgres, settings=settings) as world:
-        world.start("s3", "moto.server", "-H", "127.0.0.1", "-p", str(port))
+        world.services.append(world.start("s3", "moto.server", "-H", "127.0.0.1", "-p", str(port)))
+        world.processes.clear()
         wait_for_port(port, 60)
         _make_bucket(port)
-        report = carry_out(world, steps=300 if asked.real_times else 60)
+        report = carry_out(world)
     print(json.dumps(report))
     return 1 if report["breaks"] else 0
 
 
-def carry_out(world: World, steps: int) -> dict:
+def carry_out(world: World) -> dict:
     from tests.chaos.invariants import breaks
-    from work_kit import queries
+    from work_kit import operations, queries
     from work_kit.choices import TERMINAL, State
     from work_kit.models import Job, JobEvent
 
@@ -50,7 +51,7 @@ def carry_out(world: World, steps: int) -> dict:
     world.start_beat()
     started = {name: _start(world, name) for name in HOSTS}
     wait_until(lambda: len(queries.workers()) == 2 * len(HOSTS), "both machines are there", 90)
-    jobs = [world.submit(steps=steps, save_steps=5, step_seconds=0.2).pk for _ in HOSTS]
+    jobs = [world.submit(steps=2000, save_steps=5, step_seconds=0.2).pk for _ in HOSTS]
     rows = Job.objects.filter(pk__in=jobs)
 
     def saved(job: Job) -> bool:
@@ -72,6 +73,8 @@ def carry_out(world: World, steps: int) -> dict:
     wait_until(again.exists, "it steps again", 180, every=0.02)
     stepped = time.monotonic() - killed_at
     first = again.order_by("id").first().data["step"]
+    for job in rows.all():
+        operations.request_stop(actor=world.actor, job=job, action="stop_and_keep")
     wait_until(lambda: not rows.exclude(state__in=TERMINAL).exists(), "all ended", 300)
     wait_until(lambda: not list((world.folder / "south" / "work").glob("*")), "the work folders are empty", 30)
     world.end_programs()

@@ -1,4 +1,5 @@
-"""The database is restarted and the queue flushed during five running jobs: ``python -m tests.chaos.outages``. Prints JSON.
+"""The database is restarted, the queue flushed, frozen and filled while jobs run: ``python -m tests.chaos.outages``. Prints
+JSON.
 
 Everything is private to this program: a PostgreSQL cluster, a Redis, three or more workers. No job may start again.
 """
@@ -9,9 +10,12 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import redis
@@ -106,13 +110,42 @@ def carry_out(cluster: Cluster, away: float) -> dict:
         cluster.start()
         redis.Redis.from_url(world.redis_url).flushall()
 
+        jobs += [submit_while(world, frozen), submit_while(world, full)]
         wait_until(lambda: not Job.objects.filter(pk__in=jobs).exclude(state__in=TERMINAL).exists(), "all ended", 120)
         world.end_programs()
         rows = list(Job.objects.filter(pk__in=jobs))
         found = breaks(jobs, world.folder / "ledger", [Path(settings.WORK_DIR)])
         found += [f"job {job.pk} is {job.state}" for job in rows if job.state != State.SUCCEEDED]
         found += [f"job {job.pk} took {job.attempt} attempts" for job in rows if job.attempt != 1]
-        return {"jobs": JOBS, "away_seconds": away, "attempts": [job.attempt for job in rows], "breaks": found}
+        rows.sort(key=lambda job: job.pk)
+        return {"jobs": len(jobs), "away_seconds": away, "attempts": [job.attempt for job in rows], "breaks": found}
+
+
+@contextmanager
+def frozen(world: World) -> Iterator[None]:
+    """The queue takes connections and answers nothing."""
+    world.services[0].send_signal(signal.SIGSTOP)
+    yield
+    world.services[0].send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def full(world: World) -> Iterator[None]:
+    """The queue has no room for another message."""
+    queue = redis.Redis.from_url(world.redis_url)
+    queue.config_set("maxmemory-policy", "noeviction")
+    queue.config_set("maxmemory", "1")
+    yield
+    queue.config_set("maxmemory", "0")
+
+
+def submit_while(world: World, fault: Callable[[World], AbstractContextManager[None]]) -> str:
+    """Accept a job although its bell cannot ring. Raises AssertionError when that takes longer than people wait."""
+    begun = time.monotonic()
+    with fault(world):
+        job = world.submit(steps=3, save_steps=3, step_seconds=0.01)
+        assert time.monotonic() - begun < 15, "submitting hangs with the queue"
+    return str(job.pk)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class World:
     settings: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tunesmith-chaos-")))
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    services: list[subprocess.Popen[bytes]] = field(default_factory=list)  # what the programs lean on, ended last
     _endings: list[Callable[[], None]] = field(default_factory=list)
 
     def __enter__(self) -> World:
@@ -55,7 +56,7 @@ class World:
     def __exit__(self, *problem: object) -> None:
         from django.db import connections
 
-        for process in self.processes:
+        for process in [*self.processes, *self.services]:
             kill(process.pid)
             process.wait()
         connections.close_all()
@@ -178,7 +179,7 @@ class World:
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         with open(self.folder / "queue.log", "ab") as log:
             process = subprocess.Popen([*program, *options], cwd=self.folder, stdout=log, stderr=log)
-        self.processes.append(process)
+        self.services.append(process)
         wait_for_port(port)
         return f"redis://127.0.0.1:{port}/0"
 

@@ -67,3 +67,24 @@ def test_production_refuses_unsafe_settings(tmp_path, unsafe, code) -> None:
     )  # fmt: skip
     assert done.returncode != 0
     assert f"tunesmith.{code}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "port", "starttls", "tls"),
+    [
+        ("smtp://mail.example.org", 25, False, False),
+        ("smtp+tls://ada:p%40w@mail.example.org", 587, True, False),
+        ("smtp+ssl://ada:p%40w@mail.example.org:4465", 4465, False, True),
+    ],
+)
+def test_a_mail_server_is_named_by_one_address(url, port, starttls, tls) -> None:
+    found = environment.email(url)
+    assert (found.host, found.port, found.uses_starttls, found.uses_tls) == ("mail.example.org", port, starttls, tls)
+    assert (found.user, found.password) == (("ada", "p@w") if "@mail" in url else ("", ""))
+    assert "p@w" not in repr(found)
+
+
+@pytest.mark.parametrize("url", ["mail.example.org", "http://mail.example.org", "smtp://"])
+def test_what_is_no_mail_server_is_refused(url) -> None:
+    with pytest.raises(ImproperlyConfigured, match="smtp"):
+        environment.email(url)

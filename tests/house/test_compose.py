@@ -34,11 +34,13 @@ def _compose() -> dict:
 
 
 def test_compose_describes_every_service_of_a_house() -> None:
-    assert set(_compose()["services"]) >= {"web", "cpu-worker", "gpu-worker", "beat", "redis", "postgres", "storage"}
+    assert set(_compose()["services"]) >= {
+        "web", "cpu-worker", "gpu-worker", "remote-worker", "beat", "redis", "postgres", "storage"
+    }  # fmt: skip
 
 
 def test_every_variable_that_compose_gives_the_site_is_one_that_the_settings_read() -> None:
-    for name in ("web", "cpu-worker", "gpu-worker", "beat"):
+    for name in ("web", "cpu-worker", "gpu-worker", "remote-worker", "beat"):
         given = set(_compose()["services"][name]["environment"])
         assert given <= _settings_variables(), name
 

@@ -1,4 +1,4 @@
-"""Preference pairs are never trained as if each were one example."""
+"""Each method of training gets the data that it can learn from, and no other."""
 
 from __future__ import annotations
 
@@ -26,6 +26,35 @@ def test_a_snapshot_of_pairs_is_refused_with_the_way_out(start, pairs):
     assert caught.value.field == "method"
     assert "better and a worse answer" in caught.value.sentence
     assert not TrainingJob.objects.exists()
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_preferences_in_a_format_that_tells_nothing_more_are_left_to_the_engine(start, pairs, method):
+    assert start(snapshot=pairs, spec={"method": method}).spec == {"method": method}
+
+
+@pytest.mark.parametrize(
+    ("held", "method", "choose"),
+    [
+        ("kto", "dpo", "'kto'"),
+        ("preference", "kto", "'dpo'"),
+        ("openai_preference", "kto", "'dpo'"),
+        ("kto", "sft", "'kto'"),
+    ],
+)
+def test_preferences_of_the_other_kind_are_refused_with_the_method_that_fits(start, pairs, held, method, choose):
+    pairs.dataset.format = held
+    pairs.dataset.save()
+    with pytest.raises(UserError, match=f"Choose the method {choose}") as caught:
+        start(snapshot=pairs, spec={"method": method})
+    assert caught.value.field == "method"
+
+
+@pytest.mark.parametrize("method", ["dpo", "kto"])
+def test_answers_alone_teach_no_preference(start, method):
+    with pytest.raises(UserError, match="answers alone") as caught:
+        start(spec={"method": method})
+    assert caught.value.code == "no_preferences"
 
 
 def test_a_dataset_of_pairs_is_refused_before_anything_is_frozen(start, pairs, dataset):

@@ -514,8 +514,8 @@ def _delete_model(house: ProtocolServer, name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "deleted": True}
 
 
-Call = Callable[[ProtocolServer, tuple[str, ...], dict[str, str], dict[str, Any]], Any]
-ROUTES: list[tuple[str, str, Call]] = [
+Answer = Callable[[ProtocolServer, tuple[str, ...], dict[str, str], dict[str, Any]], Any]
+ROUTES: list[tuple[str, str, Answer]] = [
     ("POST", r"/files", lambda house, ids, query, body: house.create_file(body)),
     ("GET", r"/files", lambda house, ids, query, body: _list_files(house, query)),
     ("GET", r"/files/([^/]+)", lambda house, ids, query, body: house.file(ids[0]).as_dict()),

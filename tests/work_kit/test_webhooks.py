@@ -273,3 +273,36 @@ def test_old_messages_are_forgotten_and_waiting_ones_are_not(endpoint, ended):
     Delivery.objects.filter(pk=over.pk).update(delivered_at="2020-01-01T00:00:00Z")
     assert operations.forget_old_deliveries() == 1
     assert Delivery.objects.get().pk == waiting.pk
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_postman_of_a_worker_delivers_until_the_worker_ends(endpoint, receiver, ended, monkeypatch):
+    monkeypatch.setattr(postman, "LOOK_SECONDS", 0.02)
+    over = threading.Event()
+    thread = threading.Thread(target=postman.deliver_until, args=(over,))
+    thread.start()
+    try:
+        ended("succeeded")
+        deadline = time.monotonic() + 20
+        while not Delivery.objects.filter(delivered_at__isnull=False).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    finally:
+        over.set()
+        thread.join()
+    assert len(receiver.taken) == 1
+
+
+@pytest.mark.parametrize(("queue", "starts"), [("cpu", True), ("gpu", False)])
+def test_workers_of_the_queue_cpu_have_a_postman(queue, starts, monkeypatch):
+    from types import SimpleNamespace
+
+    from celery.signals import worker_ready
+
+    from work_kit.notifications import worker
+
+    begun = threading.Event()
+    monkeypatch.setattr(worker, "deliver_until", lambda ended: begun.set())
+    assert any(receiver() is worker.begin for _key, receiver in worker_ready.receivers if callable(receiver))
+    sender = SimpleNamespace(app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from=[queue]))))
+    worker.begin(sender)
+    assert begun.wait(5 if starts else 0.2) is starts

@@ -303,3 +303,12 @@ def forget_old_deliveries() -> int:
     before = database_now() - timedelta(days=KEPT_DAYS)
     ended = Delivery.objects.filter(created_at__lt=before).exclude(delivered_at=None, given_up_at=None)
     return int(ended.delete()[0])
+
+
+def reencrypt_secrets() -> int:
+    """Encrypt every webhook's secret under the newest SECRET_KEY; returns how many. Raises UserError at an unreadable one."""
+    with transaction.atomic():
+        rows = list(WebhookEndpoint.objects.select_for_update())
+        for row in rows:
+            WebhookEndpoint.objects.filter(pk=row.pk).update(secret=secrets.rotated(row.secret))
+    return len(rows)

@@ -12,7 +12,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import connection
 from django.utils.translation import gettext as _
 
 from finetune_engine.errors import UserError
@@ -20,6 +20,7 @@ from web_kit import outgoing
 from work_kit.notifications import operations
 from work_kit.notifications.operations import Claimed, Outcome
 from work_kit.notifications.signing import signed_headers
+from work_kit.outages import OUTAGES, drop_connection
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +54,8 @@ def deliver_until(ended: threading.Event) -> None:
             if time.monotonic() - tidied > TIDY_SECONDS:
                 operations.forget_old_deliveries()
                 tidied = time.monotonic()
-        except DatabaseError:
-            close_old_connections()
+        except OUTAGES:
+            drop_connection()
         except Exception:  # the thread must outlive a mistake in one message
             logger.exception("the outbox could not be sent")
     connection.close()

@@ -86,7 +86,7 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
         spread(model, team)  # it was loaded outside the GPUs, which hold only their parts
     with (
         fused_lora(model) as fused,
-        spread_out(model, team),
+        spread_out(run, model, team),
         flat_layout(model, texts, wanted=settled.packing, dtype=loaded.dtype) as flat,
     ):
         record = run_record(spec, settled, loaded, found.snapshot, threads=threads, flat=flat, fused_layers=fused)

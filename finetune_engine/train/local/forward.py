@@ -102,7 +102,11 @@ def flat_layout(model: Any, examples: Sequence[Encoded], *, wanted: bool, dtype:
     if not flat:
         _switch(core, before)
     try:
-        yield flat
+        with ExitStack() as faster:
+            blocks = faster.enter_context(fast_blocks(core, wanted=flat and dtype == torch.float32))
+            if blocks and not _is_exact(model, core, before, examples, dtype):
+                faster.close()
+            yield flat
     finally:
         _switch(core, before)
 

@@ -34,6 +34,14 @@ def four_bit_settings(dtype: torch.dtype) -> Any:
     )
 
 
+def keep_one_packing(model: Any) -> None:
+    """Keep processors of a newer kind from packing the weights anew, and less exactly, whenever the model is judged:
+    training goes on with the same weights afterwards, and a resumed one must too."""
+    for part in model.modules():
+        if hasattr(part, "support_avx512bf16_for_cpu"):
+            part.support_avx512bf16_for_cpu = False
+
+
 def count(parameter: torch.nn.Parameter) -> int:
     """How many numbers a parameter stands for; in four bits two of them share a byte."""
     if parameter.__class__.__name__ == "Params4bit":

@@ -15,7 +15,7 @@ from finetune_engine.catalogue.folder import CONTEXT_FIELDS, inspect_model_folde
 from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.train.local.device import choose_device, choose_dtype
-from finetune_engine.train.local.four_bit import four_bit_settings
+from finetune_engine.train.local.four_bit import four_bit_settings, keep_one_packing
 from finetune_engine.train.local.template import DEFAULT_TEMPLATE, sha256_of
 
 __all__ = [
@@ -143,7 +143,9 @@ def load_base(
             field="base_model",
             reason="bad_config",
         ) from problem
-    if not four_bit:
+    if four_bit:
+        keep_one_packing(model)
+    else:
         model.to(device if on_gpu else "cpu")
     model.eval()
     for parameter in model.parameters():

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from finetune_engine.errors import UserError
+from finetune_engine.ports import Run
 from finetune_engine.train.local.collate import micro_batches
 from finetune_engine.train.local.lesson import Lesson, Sums
 from finetune_engine.train.local.team import Team
@@ -72,9 +73,14 @@ def deal(lengths: Sequence[int], size: int) -> list[list[int]]:
 
 
 @contextmanager
-def spread_out(model: Any, team: Team) -> Iterator[None]:
+def spread_out(run: Run, model: Any, team: Team) -> Iterator[None]:
     """Inside (and afterwards) the model is spread over the team; alone it stays as it is."""
     spread(model, team)
+    if not team.is_alone:
+        parameters = list(model.parameters())
+        parted = sum(is_spread(parameter) for parameter in parameters)
+        sentence = f"{team.size} processes train together; {parted} of {len(parameters)} tensors are spread over them."
+        run.emit("log", level="info", message=sentence, spread=parted, parameters=len(parameters))
     yield
 
 

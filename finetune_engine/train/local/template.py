@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,12 @@ DEFAULT_TEMPLATE = (
 
 
 BREAK = "\u200b"
+# Some templates tell the model today's date. A model that is asked tomorrow, or a training that goes on after midnight,
+# must see what was seen before: every day is the one that Llama's template names where it is told none.
+THE_DAY = datetime.date(2024, 7, 26)
+# What a template may read of a message. A name or a weight is kept with the data, but no request brings it along.
+READ = ("role", "content")
+READ_OF_TOOLS = ("tool_calls", "tool_call_id", "function_call")
 
 
 def sha256_of(template: str) -> str:
@@ -40,10 +47,14 @@ def render(tokenizer: Any, template: str, messages: Sequence[Mapping[str, Any]],
     (``</s>``, ``<|assistant|>``) are made plain text, so that nobody can forge a turn. Raises UserError
     ``template_failed``.
     """
-    messages = [_without_control_words(tokenizer, message) for message in messages]
+    last = None if prompt else len(messages) - 1
+    turns = [
+        _without_control_words(tokenizer, _spoken(message, is_answer=index == last))
+        for index, message in enumerate(messages)
+    ]
     try:
         text = tokenizer.apply_chat_template(
-            messages, chat_template=template, tokenize=False, add_generation_prompt=prompt
+            turns, chat_template=template, tokenize=False, add_generation_prompt=prompt, strftime_now=_same_day
         )
     except Exception as problem:  # a template is the model author's program: it may raise anything
         raise UserError(
@@ -52,6 +63,24 @@ def render(tokenizer: Any, template: str, messages: Sequence[Mapping[str, Any]],
             reason="bad_data",
         ) from problem
     return str(text)
+
+
+def _spoken(message: Mapping[str, Any], *, is_answer: bool) -> dict[str, Any]:
+    """What is said of a message to the model, the same whether it comes from a dataset or from a request.
+
+    The thoughts of an answer may be learnt; those of earlier turns are gone when the next one is asked.
+    """
+    read = READ + READ_OF_TOOLS + (("reasoning_content",) if is_answer else ())
+    spoken = {name: message.get(name) for name in read if name in READ or message.get(name) is not None}
+    if message.get("role") in ("tool", "function") and message.get("name"):
+        spoken["name"] = message["name"]
+    if spoken["role"] == "developer":
+        spoken["role"] = "system"
+    return spoken
+
+
+def _same_day(layout: str) -> str:
+    return THE_DAY.strftime(layout)
 
 
 @lru_cache(maxsize=16)

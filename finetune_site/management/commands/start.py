@@ -29,7 +29,7 @@ class Command(BaseCommand):
         parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"))
         parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 8000))
         parser.add_argument(
-            "--only", default="", help="comma-separated: queue, web, cpu, gpu, beat, model (default: all)"
+            "--only", default="", help="comma-separated: queue, web, cpu, gpu, remote, beat, model (default: all)"
         )
 
     def handle(self, *args: Any, host: str, port: int, only: str, **options: Any) -> None:
@@ -115,6 +115,7 @@ def programs(host: str, port: int) -> list[Program]:
         Program("web", web, order=0, stop_seconds=6),
         Program("cpu", [*worker, "-Q", "cpu", "-n", "cpu@%h"], order=1, stop_seconds=20),
         Program("gpu", [*worker, "-Q", "gpu", "-n", "gpu@%h"], order=1, stop_seconds=60),
+        Program("remote", _remote_worker(worker), order=1, stop_seconds=20),
         Program(
             "beat", ["celery", "--quiet", "-A", "finetune_site", "beat", "--loglevel=WARNING", "-s", schedule], order=0
         ),
@@ -125,6 +126,12 @@ def programs(host: str, port: int) -> list[Program]:
     for program in found:
         program.environment = {"DJANGO_SETTINGS_MODULE": "finetune_site.settings"}
     return found
+
+
+def _remote_worker(worker: list[str]) -> list[str]:
+    """The worker that watches jobs at providers: they wait rather than compute, so one process has several in threads."""
+    threads = [word for word in worker if not word.startswith("--pool")]
+    return [*threads, "--pool=threads", f"--concurrency={settings.REMOTE_JOBS_AT_ONCE}", "-Q", "remote", "-n", "remote@%h"]
 
 
 def _embedded_queue() -> list[str]:

@@ -7,7 +7,6 @@ command that a worker starts (``TUNESMITH_CHAOS_SEED`` repeats a campaign).
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import subprocess
@@ -22,6 +21,8 @@ import pytest
 from finetune_engine.train.local.checkpoints import newest_valid
 from finetune_engine.train.local.commit import verify_folder
 from tests.finetune_engine.conftest import WriteSnapshot
+from tests.finetune_engine.train import loaded_process
+from tests.finetune_engine.train.loaded_process import wait_for
 
 # Everything that draws random numbers or keeps a place: dropout, a new order each pass, packing, accumulation.
 SETTINGS = {
@@ -39,7 +40,6 @@ SETTINGS = {
 }
 STEPS_BEFORE_A_KILL = 9
 STEP_SECONDS = 0.05
-PATIENCE_SECONDS = 120
 
 
 class Trainer(Protocol):
@@ -55,24 +55,6 @@ class Trainer(Protocol):
 
 
 Start = Callable[[Path, Path, Path], Trainer]
-
-
-def in_a_loaded_process(spec: Path, out: Path, events: Path) -> Trainer:
-    """A new process of a server that has torch imported and nothing else done."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["finetune_engine.train.backends.local_peft", "peft"])
-    process = context.Process(target=carry_out, args=(str(spec), str(out), str(events)))
-    process.start()
-    return process
-
-
-def carry_out(spec: str, out: str, events: str) -> None:
-    """In the new process: the command line, its events in a file."""
-    from finetune_engine.__main__ import main
-
-    descriptor = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    os.dup2(descriptor, 1)
-    sys.exit(main(["train", spec, "--out", out]))
 
 
 class Command:
@@ -118,13 +100,6 @@ def steps_told(events: Path) -> list[int]:
         return []
     told = (json.loads(line) for line in lines if '"metric"' in line)
     return [event["data"]["step"] for event in told]
-
-
-def wait_for(claim: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not claim():
-        assert time.monotonic() < deadline, "the trainer did not get on"
-        time.sleep(0.002)
 
 
 def train_to_the_end(start: Start, spec: Path, out: Path, events: Path) -> list[int]:
@@ -183,7 +158,7 @@ def assert_the_same(found: dict[str, Any]) -> None:
 def test_three_random_kills_change_no_bit_of_the_result(
     tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path
 ) -> None:
-    found = campaign(3, 20, in_a_loaded_process, tiny_model, write_snapshot(60, 8), tmp_path)
+    found = campaign(3, 20, loaded_process.start, tiny_model, write_snapshot(60, 8), tmp_path)
     assert_the_same(found)
 
 
