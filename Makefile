@@ -4,9 +4,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export VENV
 TEST_WORKERS ?= 2
+POSTGRES ?= postgres://postgres@127.0.0.1:5432/postgres
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-browser check format bench install install-dev clean
+.PHONY: help demo serve test test-browser chaos check format bench install install-dev clean
 
 help: ## What you can do here
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +43,14 @@ check: install-dev ## Style, types, imports, migrations, settings, templates
 format: install-dev
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+chaos: install-dev ## Kill, freeze and cut off everything, in full (about half an hour; POSTGRES=postgres://...)
+	@$(BIN)/python -m tests.chaos.table
+	@$(BIN)/python -m tests.chaos.campaign --jobs 50 --kills 200 --seed $(SEED)
+	@$(BIN)/python -m tests.chaos.campaign --jobs 50 --kills 200 --seed $(SEED) --postgres $(POSTGRES)
+	@$(BIN)/python -m tests.chaos.outages 60
+	@$(BIN)/python -m tests.chaos.hosts --real-times --postgres $(POSTGRES)
+	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest -q tests/finetune_engine/train/test_random_kills.py
 
 bench: install-dev ## Measure, small; `make bench FULL=1` at full size
 	@$(BIN)/python -m benchmarks $(if $(FULL),--full)

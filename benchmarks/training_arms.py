@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -271,22 +271,20 @@ def floor(lesson: Lesson) -> dict[str, Any]:
             left @ right
             count += 1
         rates.append(2 * side**3 * count / taken)
-    print("waiting", flush=True)
+    turns.wait()
     return {"rates": rates}
 
 
-def quiet() -> Iterator[None]:
-    """Keep standard output for the benchmark: what libraries print goes to standard error."""
-    mine = os.fdopen(os.dup(1), "w")
+def keep_stdout() -> None:
+    """Standard output is for the benchmark alone: what libraries print goes to standard error."""
+    sys.stdout = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    sys.stdout = mine
-    yield
 
 
 def main() -> None:
     """Carry out one arm and leave ``<arm>.json`` in the folder."""
     name, folder = sys.argv[1], Path(sys.argv[2])
-    next(quiet())
+    keep_stdout()
     import torch
 
     torch.set_num_threads(int(os.environ["TUNESMITH_THREADS"]))

@@ -47,9 +47,10 @@ def ours(folder: Path, *, warm: bool) -> None:
     path = folder / "spec.json"
     if warm:
         sys.stdin = Spec(json.dumps(json.loads(path.read_text()) | {"out": str(folder / f"warm-{os.getpid()}")}) + "\n")
-        front.main(["train", "-"])
+        sys.argv = ["finetune_engine", "train", "-"]
     else:
-        front.main(["train", str(path), "--out", str(folder / f"cold-{os.getpid()}")])
+        sys.argv = ["finetune_engine", "train", str(path), "--out", str(folder / f"cold-{os.getpid()}")]
+    front.main()
 
 
 def peer(name: str, folder: Path) -> None:

@@ -15,6 +15,7 @@ from evaluation_app.choices import Split, Suite
 from evaluation_app.models import Evaluation
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainedModel
+from jobs_app.queries import refuse_without_files
 from work_kit.operations import submit_job
 
 KIND = "evaluation.run"
@@ -94,6 +95,7 @@ def _check(
 ) -> None:
     if trained_model.project_id != actor.project.pk or (snapshot and snapshot.project_id != actor.project.pk):
         raise UserError("not_found", "There is no such model or snapshot in this project.", status=404)
+    refuse_without_files(trained_model.remote_name)
     if snapshot is None:
         raise UserError(
             "no_snapshot",

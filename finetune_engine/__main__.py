@@ -35,12 +35,13 @@ OK, FAILED, MISTAKE, STOPPED, BUSY = 0, 1, 2, 3, 4
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    own_process = argv is None
     argv = sys.argv[1:] if argv is None else argv
     # Before torch: waiting threads must sleep, not spin (3-5 times slower on a shared machine).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    args = build_parser(argv).parse_args(argv)
+    args = build_parser(argv).parse_args(argv, argparse.Namespace(own_process=own_process))
     events = StreamSink(_private_stdout())
     run = Run(sink=events if is_first() else ErrorsOnly(events))
     try:

@@ -49,6 +49,7 @@ class _Standing:
     model: TrainedModel | None
     evaluation: Evaluation | None
     deployed: str
+    verdict: str
     may_train: bool
     may_own: bool
 
@@ -57,7 +58,7 @@ class _Standing:
 
 
 def journey(actor: Actor) -> Journey:
-    """The newest of everything in this project, as seven steps with one next act (about eight queries)."""
+    """The newest of everything in this project, as seven steps with one next act (about nine queries)."""
     project = actor.project
     deployment = serving.current_deployment(project)
     model = training.trained_models(project).first()
@@ -68,6 +69,7 @@ def journey(actor: Actor) -> Journey:
         model=model,
         evaluation=evaluations.latest_evaluation(model) if model else None,
         deployed=str(deployment.trained_model or deployment.base_model_key) if deployment else "",
+        verdict=training.kept_verdict(project),
         may_train=actor.may(Act.TRAIN),
         may_own=actor.may(Act.OWN),
     )
@@ -84,8 +86,16 @@ def journey(actor: Actor) -> Journey:
 
 
 def _advice(at: _Standing) -> Step:
+    url = at.url("jobs:advice")
+    said = {
+        "fine_tune": _("Fine-tuning is likely to pay."),
+        "prompt": _("Better instructions come first."),
+        "collect_data": _("More good examples come first."),
+    }
+    if at.verdict in said:
+        return Step(_("Advice"), "done" if at.verdict == "fine_tune" else "warn", said[at.verdict], url)
     sentence = _("Fine-tuning pays when the task is narrow, repeated often, and you have examples of good answers.")
-    return Step(_("Advice"), "done" if at.dataset else "later", sentence)
+    return Step(_("Advice"), "done" if at.dataset else "later", sentence, url)
 
 
 def _data(at: _Standing) -> Step:
@@ -119,8 +129,8 @@ def _review(at: _Standing) -> Step:
 def _model(at: _Standing) -> Step:
     name = _("Model")
     if at.run is None:
-        return Step(name, "later", _("Choose the base model to start from."))
-    return Step(name, "done", _("Starting from %(key)s.") % {"key": at.run.base_model_key})
+        return Step(name, "later", _("Choose the base model to start from."), at.url("jobs:choose"))
+    return Step(name, "done", _("Starting from %(key)s.") % {"key": at.run.base_model_key}, at.url("jobs:choose"))
 
 
 def _train(at: _Standing) -> Step:

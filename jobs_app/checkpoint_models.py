@@ -26,7 +26,8 @@ def use_checkpoint(*, actor: Actor, checkpoint: Checkpoint) -> TrainedModel:
     known = training.trained_models.filter(checkpoint_step=checkpoint.step).first()
     if known is not None:
         return known
-    size = _size_of(checkpoint)
+    remote_name = str(checkpoint.metrics.get("remote_name") or "")  # a state that the training's provider keeps
+    size = 0 if remote_name else _size_of(checkpoint)
     with transaction.atomic():
         row = Checkpoint.objects.select_for_update().filter(pk=checkpoint.pk, is_committed=True).first()
         if row is None:
@@ -42,6 +43,8 @@ def use_checkpoint(*, actor: Actor, checkpoint: Checkpoint) -> TrainedModel:
                 "storage_prefix": row.storage_prefix,
                 "manifest_sha256": row.manifest_sha256,
                 "size_bytes": size,
+                "remote_name": remote_name,
+                "connection": training.connection if remote_name else None,
                 "metrics": {name: row.metrics[name] for name in _CARRIED if row.metrics.get(name) is not None}
                 | {"best_step": row.step},
                 "run": {"checkpoint": {"step": row.step, "attempt": row.attempt, "training_job": training.pk}},

@@ -140,8 +140,8 @@ class NewTrainingForm(StyledForm):
     @property
     def has_preferences(self) -> bool:
         """Whether the project holds data from which the method has to be chosen."""
-        rows = [*self.datasets.values(), *self.snapshots.values()]
-        return any(row.task_type == TaskType.PREFERENCE for row in rows)
+        tasks = {row.task_type for row in self.datasets.values()} | {row.task_type for row in self.snapshots.values()}
+        return TaskType.PREFERENCE in tasks
 
     @property
     def groups(self) -> list[tuple[Any, list[forms.BoundField]]]:

@@ -40,9 +40,9 @@ def set_retention(*, actor: Actor, checkpoint_days: int | None, log_days: int | 
                 field=field,
             )
     with transaction.atomic():
-        days = {"checkpoint_days": checkpoint_days, "log_days": log_days}
-        row, _is_new = Retention.objects.update_or_create(project=actor.project, defaults=days)
-        record(actor=actor, project=actor.project, act="retention.set", subject="retention", data=dict(days))
+        decided: dict[str, int | None] = {"checkpoint_days": checkpoint_days, "log_days": log_days}
+        row, _is_new = Retention.objects.update_or_create(project=actor.project, defaults=decided)
+        record(actor=actor, project=actor.project, act="retention.set", subject="retention", data=decided)
     return row
 
 

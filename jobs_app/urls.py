@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from jobs_app.views import acts, connections, detail, housekeeping, listing, models, new
+from jobs_app.views import acts, advice, choose, connections, detail, housekeeping, listing, models, new
 
 app_name = "jobs"
 urlpatterns = [
     path("", listing.listing, name="list"),
+    path("advice", advice.advice, name="advice"),
+    path("choose", choose.choose, name="choose"),
     path("new", new.new, name="new"),
+    path("new/estimate", new.estimate, name="estimate"),
+    path("new/probe", new.probe, name="probe"),
     path("housekeeping", housekeeping.housekeeping, name="housekeeping"),
     path("housekeeping/clean", housekeeping.clean, name="clean"),
     path("providers", connections.listing, name="connections"),

@@ -29,7 +29,7 @@ LOSSES = ("train_loss", "valid_loss")
 @dataclass(frozen=True)
 class CurveKind:
     """A number that is told with every step and has a small drawing of its own. ``unit`` is what
-    ``static/js/charts.js`` puts beside it: ``bytes``, ``share`` or nothing."""
+    ``static/js/charts.js`` puts beside it: ``bytes``, ``share``, ``whole`` (no decimals) or nothing."""
 
     key: str
     label: str | Promise
@@ -38,7 +38,7 @@ class CurveKind:
 
 
 CURVES = (
-    CurveKind("tokens_per_second", gettext_lazy("Tokens per second"), "token"),
+    CurveKind("tokens_per_second", gettext_lazy("Tokens per second"), "token", "whole"),
     CurveKind("learning_rate", gettext_lazy("Learning rate"), "learning_rate"),
     CurveKind("grad_norm", gettext_lazy("Size of the adjustments"), "gradient_norm"),
     CurveKind("memory_bytes", gettext_lazy("Memory"), "", "bytes"),

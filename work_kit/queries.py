@@ -135,10 +135,16 @@ def events_after(job_id: str, cursor: int, limit: int = 1000) -> list[JobEvent]:
 
 
 def metric_points(job_id: str) -> list[dict[str, Any]]:
-    """One point per optimizer step, ascending. A step that a resumed attempt repeated counts once, newest wins."""
+    """One point per optimizer step, ascending. An attempt that resumed at a step takes the place of everything that
+    earlier ones said of that step and later ones: what they learnt after it is not in the model."""
     points: dict[int, dict[str, Any]] = {}
-    for data in JobEvent.objects.filter(job_id=job_id, kind="metric").order_by("id").values_list("data", flat=True):
+    latest = 0
+    rows = JobEvent.objects.filter(job_id=job_id, kind="metric").order_by("id").values_list("attempt", "data")
+    for attempt, data in rows:
         step = int(data.get("step", 0))
+        if attempt > latest:
+            points = {before: point for before, point in points.items() if before < step}
+            latest = attempt
         points[step] = points.get(step, {}) | data
     return [points[step] for step in sorted(points)]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.translation import gettext as _
 
 from finetune_engine.errors import UserError
@@ -48,7 +48,7 @@ def waiting_sentence(job: Job) -> str:
     return _("Number %(n)s in the queue.") % {"n": position} if position > 1 else ""
 
 
-def stream(request: HttpRequest, job: Job | None, url: str) -> StreamingHttpResponse:
+def stream(request: HttpRequest, job: Job | None, url: str) -> HttpResponseBase:
     """The job's events, then ``url`` as the place to go. Raises UserError when there is no job any more."""
     if job is None:
         raise UserError("no_job", _("There is no work going on for this any more."), status=404)

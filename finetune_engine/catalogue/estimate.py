@@ -14,7 +14,8 @@ from finetune_engine.catalogue.cost import Cost, HasPrice, MachineRate, machine_
 from finetune_engine.catalogue.memory import MemoryNeed, MemoryPlan, memory_need, trained_parameters
 from finetune_engine.catalogue.ranges import Range, around, whole
 from finetune_engine.catalogue.shape import ModelShape, guessed_shape
-from finetune_engine.train.spec import ALL_LINEAR, WITH_EMBEDDINGS, BaseFacts, EffectiveSpec, TrainingSpec
+from finetune_engine.train.setting_checks import ALL_LINEAR, WITH_EMBEDDINGS
+from finetune_engine.train.spec import BaseFacts, EffectiveSpec, TrainingSpec
 
 # Tokens for a word where no tokenizer counted: a word and its blank are 5 to 6 characters, a token about 4 of them in
 # English; other languages, numbers and small vocabularies need up to two and a half times that.

@@ -11,6 +11,7 @@ from typing import Any
 from finetune_engine.errors import UserError
 from finetune_engine.ports import Run
 from finetune_engine.train.launch import together
+from finetune_engine.train.lean_imports import import_for
 from finetune_engine.train.spec import RunSpec
 
 STANDARD_INPUT = "-"
@@ -38,6 +39,8 @@ def run_command(args: argparse.Namespace, run: Run) -> None:
 
         openai_api.run_training(run, spec, args.out)
         return
+    if getattr(args, "own_process", False):
+        import_for(raw)
     from finetune_engine.train.backends.local_peft import run_training
     from finetune_engine.train.local.fit import processes_for
     from finetune_engine.train.local.team import joined

@@ -12,6 +12,16 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from finetune_engine.errors import UserError
+from finetune_engine.train.setting_checks import (
+    ALL_LINEAR,
+    WITH_EMBEDDINGS,
+    modules,
+    number,
+    one_of,
+    or_auto,
+    or_null,
+    whole,
+)
 
 METHODS = ("sft", "dpo", "kto")
 # How many texts the model reads at once for one row.
@@ -31,7 +41,6 @@ LEARNING_RATES = (
 # classes, 3 passes, 135 test cases, one seed): adapters on the layers alone answered 35 % exactly, adapters on the word
 # vectors too 75 % and 81 % in two runs. Chosen on those same cases, so expect somewhat less elsewhere.
 TINY_MODEL = 10_000_000
-ALL_LINEAR, WITH_EMBEDDINGS = "all-linear", "all-linear+embeddings"
 # Learning from preferences moves a model that can already answer, so it takes small steps: the published Zephyr
 # recipes use 5e-6 with adapters and 5e-7 on all weights of a 7B model, a fortieth of the supervised rates above.
 # https://github.com/huggingface/alignment-handbook/tree/main/recipes/zephyr-7b-beta
@@ -309,84 +318,37 @@ def _unknown(name: str) -> str:
     return f"There is no training setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 
-def _whole(low: int, high: int) -> Callable[[Any], int]:
-    def check(value: Any) -> int:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}, not {value!r}")
-        return value
-
-    return check
-
-
-def _number(low: float, high: float, *, above: bool = False) -> Callable[[Any], float]:
-    def check(value: Any) -> float:
-        bad = isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high
-        if bad or (above and value == low):
-            raise ValueError(f"must be a number {'above' if above else 'from'} {low:g} to {high:g}, not {value!r}")
-        return float(value)
-
-    return check
-
-
-def _one_of(*allowed: Any) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        # True == 1 in Python: compare kinds as well.
-        if not any(value == item and type(value) is type(item) for item in allowed):
-            raise ValueError(f"must be one of {', '.join(str(item).lower() for item in allowed)}, not {value!r}")
-        return value
-
-    return check
-
-
-def _or_auto(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: value if value == "auto" else check(value)
-
-
-def _modules(value: Any) -> str | list[str]:
-    if value in ("auto", ALL_LINEAR, WITH_EMBEDDINGS):
-        return str(value)
-    if isinstance(value, list) and value and all(isinstance(name, str) and name for name in value):
-        return value
-    raise ValueError("must be 'auto', 'all-linear', 'all-linear+embeddings' or a list of module names such as q_proj")
-
-
-def _or_null(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else check(value)
-
-
 CHECKS: dict[str, Callable[[Any], Any]] = {
-    "method": _one_of(*METHODS),
-    "peft": _one_of(*PEFT_KINDS),
-    "r": _whole(1, 1024),
-    "lora_alpha": _whole(1, 4096),
-    "lora_dropout": _number(0, 0.9),
-    "target_modules": _modules,
-    "num_train_epochs": _number(0, 1000, above=True),
-    "per_device_train_batch_size": _whole(1, 4096),
-    "per_device_eval_batch_size": _whole(1, 4096),
-    "gradient_accumulation_steps": _whole(1, 4096),
-    "learning_rate": _or_auto(_number(0, 1, above=True)),
-    "lr_scheduler_type": _one_of(*SCHEDULERS),
-    "warmup_steps": _whole(0, 1_000_000),
-    "weight_decay": _number(0, 1),
-    "max_grad_norm": _number(0, 1000, above=True),
-    "max_length": _or_auto(_whole(8, 1_048_576)),
-    "eval_steps": _whole(1, 10_000_000),
-    "save_steps": _whole(1, 10_000_000),
-    "metric_for_best_model": _one_of(*BEST_METRICS),
-    "greater_is_better": _or_null(_one_of(True, False)),
-    "load_best_model_at_end": _one_of(True, False),
-    "early_stopping_patience": _whole(0, 1000),
-    "precision": _one_of(*PRECISIONS),
-    "gradient_checkpointing": _or_auto(_one_of(True, False)),
-    "packing": _or_auto(_one_of(True, False)),
-    "completion_only_loss": _one_of(True, False),
-    "beta": _number(0, 100, above=True),
-    "desirable_weight": _number(0, 1000),
-    "undesirable_weight": _number(0, 1000),
-    "seed": _whole(0, 2**32 - 1),
+    "method": one_of(*METHODS),
+    "peft": one_of(*PEFT_KINDS),
+    "r": whole(1, 1024),
+    "lora_alpha": whole(1, 4096),
+    "lora_dropout": number(0, 0.9),
+    "target_modules": modules,
+    "num_train_epochs": number(0, 1000, above=True),
+    "per_device_train_batch_size": whole(1, 4096),
+    "per_device_eval_batch_size": whole(1, 4096),
+    "gradient_accumulation_steps": whole(1, 4096),
+    "learning_rate": or_auto(number(0, 1, above=True)),
+    "lr_scheduler_type": one_of(*SCHEDULERS),
+    "warmup_steps": whole(0, 1_000_000),
+    "weight_decay": number(0, 1),
+    "max_grad_norm": number(0, 1000, above=True),
+    "max_length": or_auto(whole(8, 1_048_576)),
+    "eval_steps": whole(1, 10_000_000),
+    "save_steps": whole(1, 10_000_000),
+    "metric_for_best_model": one_of(*BEST_METRICS),
+    "greater_is_better": or_null(one_of(True, False)),
+    "load_best_model_at_end": one_of(True, False),
+    "early_stopping_patience": whole(0, 1000),
+    "precision": one_of(*PRECISIONS),
+    "gradient_checkpointing": or_auto(one_of(True, False)),
+    "packing": or_auto(one_of(True, False)),
+    "completion_only_loss": one_of(True, False),
+    "beta": number(0, 100, above=True),
+    "desirable_weight": number(0, 1000),
+    "undesirable_weight": number(0, 1000),
+    "seed": whole(0, 2**32 - 1),
 }
 
 

@@ -10,7 +10,13 @@ from django.http import HttpRequest, HttpResponseBase
 
 from finetune_engine.errors import UserError
 
-PARAMS = {"base_model": "model", "base_model_key": "model", "snapshot": "training_file", "dataset": "training_file"}
+PARAMS = {
+    "base_model": "model",
+    "base_model_key": "model",
+    "parent_model": "model",
+    "snapshot": "training_file",
+    "dataset": "training_file",
+}
 
 
 def openai_errors(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:

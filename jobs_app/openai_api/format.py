@@ -94,7 +94,8 @@ def method(training: TrainingJob) -> dict[str, Any] | None:
     if kind is None:
         return None
     if kind == "dpo":
-        numbers |= {"beta": training.spec.get("beta", DEFAULTS.beta)}
+        told = (training.remote.get("hyperparameters") or {}).get("beta") or "auto"
+        numbers |= {"beta": told if training.remote else training.spec.get("beta", DEFAULTS.beta)}
     return {"type": kind, kind: {"hyperparameters": numbers}}
 
 
@@ -102,6 +103,9 @@ def hyperparameters(training: TrainingJob) -> dict[str, Any]:
     """The three numbers of OpenAI. ``auto`` stays only where nothing is known yet (passes, before the rows are)."""
     spec = training.spec
     asked = training.openai_request
+    if training.remote:  # a provider decides what it is not told
+        told = training.remote.get("hyperparameters") or {}
+        return {name: told.get(name) or "auto" for name in ("n_epochs", "batch_size", "learning_rate_multiplier")}
     batch = spec.get("per_device_train_batch_size", DEFAULTS.per_device_train_batch_size) * spec.get(
         "gradient_accumulation_steps", DEFAULTS.gradient_accumulation_steps
     )

@@ -88,6 +88,7 @@ def _start(request: HttpRequest, actor: Actor, asked: CreateRequest, digest: str
         idempotency_key=request.headers.get("Idempotency-Key"),
         openai_request=asked.kept(),
         request_sha256=digest,
+        cost_approved=asked.cost_approved,
     )
 
 

@@ -29,6 +29,7 @@ PARAMETERS = frozenset(
         "metadata",
         "integrations",
         "training",
+        "cost_approved",
     }
 )
 MOST_BETA = 2.0  # OpenAI's limit; the engine's own is checked with ``training``
@@ -37,7 +38,7 @@ MOST_BETA = 2.0  # OpenAI's limit; the engine's own is checked with ``training``
 @dataclass(frozen=True)
 class CreateRequest:
     """A checked request. The hyperparameters are numbers or ``auto``; ``training`` holds further TrainingSpec fields,
-    which win over them."""
+    which win over them; ``cost_approved`` says that a provider may be paid for the job."""
 
     model: str
     training_file: str
@@ -51,6 +52,7 @@ class CreateRequest:
     learning_rate_multiplier: float | str = AUTO
     beta: float | str = AUTO
     training: dict[str, Any] = field(default_factory=dict)
+    cost_approved: bool = False
 
     def spec(self, automatic_learning_rate: float) -> dict[str, Any]:
         """The TrainingSpec fields that this request sets."""
@@ -78,6 +80,7 @@ class CreateRequest:
             "n_epochs": self.n_epochs,
             "batch_size": self.batch_size,
             "learning_rate_multiplier": self.learning_rate_multiplier,
+            **({"beta": self.beta} if self.method == DPO else {}),
         }
 
 
@@ -123,6 +126,7 @@ def read_create(body: Mapping[str, Any]) -> CreateRequest:
         learning_rate_multiplier=_number(numbers, where, "learning_rate_multiplier", 1000),
         beta=_number(numbers, where, "beta", MOST_BETA),
         training=_training(body.get("training"), method),
+        cost_approved=_truth(body, "cost_approved"),
     )
 
 
@@ -194,6 +198,13 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or not value:
         raise refuse(name, f"You must provide the parameter {name!r} as text.", "missing_required_parameter")
     return value
+
+
+def _truth(body: Mapping[str, Any], name: str) -> bool:
+    value = body.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise refuse(name, f"{name} must be true or false.")
+    return bool(value)
 
 
 def _suffix(value: Any) -> str:

@@ -129,7 +129,7 @@ def _usual_seconds(training: TrainingJob) -> float | None:
         work__started_at__isnull=False,
     ).order_by("-id")
     moments = earlier.values_list("work__started_at", "work__finished_at")[:_MEASURED_JOBS]
-    lengths = [(finished - started).total_seconds() for started, finished in moments]
+    lengths = [(finished - started).total_seconds() for started, finished in moments if started and finished]
     return statistics.median(lengths) if lengths else None
 
 

@@ -33,7 +33,6 @@ def detail(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
         "states": queries.saved_states(training),
         "waiting": queries.waiting(training),
         "lineage": queries.lineage(training),
-        "has_siblings": TrainingJob.objects.filter(project=actor.project).exclude(pk=training.pk).exists(),
         "model": model,
         "may_train": actor.may(Act.TRAIN),
         "may_own": actor.may(Act.OWN),

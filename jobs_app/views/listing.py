@@ -25,6 +25,7 @@ def listing(request: HttpRequest, actor: Actor) -> HttpResponse:
     context = {
         "page": Page(cards, page.next_cursor, page.previous_cursor),
         "may_train": actor.may(Act.TRAIN),
+        "may_own": actor.may(Act.OWN),
         "project": actor.project,
         "chosen": request.GET.get("chosen", ""),
     }

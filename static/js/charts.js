@@ -3,7 +3,7 @@
    new Chart(box, { lines: [{ key, label, colour, dash }], height, unit, words, mayBreak })
    box       the element whose server-drawn picture is replaced once there is something to draw
    colour    name of a token of static/css/tokens.css;  dash  of canvas, e.g. [6, 4]
-   unit      "bytes", "share" or nothing: how values are written
+   unit      "bytes", "share", "whole" or nothing: how values are written
    add({ step, [key]: value, ... })  a value may be "nan" or "inf": a gap, marked on the lower edge       */
 
 const language = document.documentElement.lang || "en";
@@ -26,6 +26,7 @@ export function bytesWords(value) {
 
 export function valueWords(value, unit) {
   if (unit === "bytes") return bytesWords(value);
+  if (unit === "whole") return numberWords(value, 0);
   if (unit === "share") return typeof value === "number" ? `${numberWords(value * 100, 0)}%` : null;
   return numberWords(value);
 }

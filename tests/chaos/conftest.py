@@ -17,6 +17,7 @@ def toy_training(actor, transactional_db, settings, tmp_path, monkeypatch):
     from work_kit.operations import submit_job
 
     settings.BACKOFF_SECONDS = 0.01
+    settings.WORK_DIR = tmp_path / "work"
     monkeypatch.setenv("CHAOS_LEDGER", str(tmp_path))
     kind.install()
 

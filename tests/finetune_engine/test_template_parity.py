@@ -197,21 +197,13 @@ def test_a_file_sent_as_it_was_uploaded_is_read_as_it_was_learnt(
     assert all(texts[0] in sent for texts in trained_prompts(loaded, rows, "sft"))
 
 
-def test_the_ids_are_the_same_on_another_day(base: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from transformers.utils import chat_template_utils
-
+def test_the_ids_are_the_same_on_another_day(base: LoadedModel, time_machine: Any) -> None:
     loaded = replace(base, chat_template=DATED)
     messages = [{"role": "user", "content": "Good morning"}]
-    today = served_prompt(loaded, messages)
-
-    class Tomorrow(chat_template_utils.datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return cls(2031, 1, 2)
-
-    monkeypatch.setattr(chat_template_utils, "datetime", Tomorrow)
-    chat_template_utils._compile_jinja_template.cache_clear()
-    assert served_prompt(loaded, messages) == today
+    time_machine.move_to("2026-01-01")
+    before = served_prompt(loaded, messages)
+    time_machine.move_to("2031-05-05")
+    assert served_prompt(loaded, messages) == before
 
 
 def test_a_request_with_tools_is_refused_rather_than_read_in_another_way(base: LoadedModel) -> None:

@@ -33,9 +33,7 @@ def run(actor, snapshot):
     """``run(name, *validation losses, **spec)``: a training with a point for each."""
 
     def make(name: str, *losses: float, **spec) -> TrainingJob:
-        training = start_training(
-            actor=actor, name=name, base_model_key="demo-base", snapshot=snapshot, spec=spec
-        )
+        training = start_training(actor=actor, name=name, base_model_key="demo-base", snapshot=snapshot, spec=spec)
         for step, loss in enumerate(losses, start=1):
             data = {"step": step, "train_loss": loss / 2, "valid_loss": loss}
             JobEvent.objects.create(job_id=training.pk, attempt=1, kind="metric", data=data, at=timezone.now())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
 from jobs_app.models import TrainedModel, TrainingJob
-from work_kit.models import Job, JobEvent
+from work_kit.models import Job, JobEvent, Worker
 
 pytestmark = pytest.mark.django_db
 
@@ -21,11 +23,43 @@ def _update(training, **values):
     Job.objects.filter(pk=training.pk).update(**values)
 
 
-def test_a_waiting_training_can_be_cancelled_but_not_kept(page, start):
+@pytest.fixture
+def worker(db):
+    """A machine that takes trainings."""
+    now = timezone.now()
+    return Worker.objects.create(
+        name="gpu@mill:1", host="mill", queue="gpu", device="cpu", pid=1, started_at=now, heartbeat_at=now
+    )
+
+
+def test_a_waiting_training_can_be_cancelled_but_not_kept(page, start, worker):
     text = page(start())
     assert "Next in line" in text
     assert "Cancel and discard" in text
     assert "Stop and keep the best so far" not in text
+
+
+def test_a_waiting_training_says_when_nobody_would_take_it(page, start):
+    text = page(start())
+    assert "Nobody works on this queue" in text
+    assert "Next in line" not in text
+
+
+def test_a_waiting_training_says_when_it_may_be_done_from_what_earlier_ones_took(page, start, worker):
+    begun = timezone.now() - timedelta(hours=3)
+    for _ in range(3):
+        earlier = start()
+        _update(earlier, state="succeeded", phase="done", started_at=begun, finished_at=begun + timedelta(minutes=20))
+    _update(start(), state="running", eta_seconds=300.0, host="mill", device="cpu")
+    text = page(start())
+    assert "It begins in about 5 min" in text
+    assert "done in about 25 min" in text
+
+
+def test_a_paid_training_says_what_it_cost(page, start):
+    training = start()
+    TrainingJob.objects.filter(pk=training.pk).update(cost_amount="1.25", cost_currency="USD")
+    assert "1.25 USD" in page(training)
 
 
 def test_a_running_training_has_three_stop_buttons_and_shows_its_points(page, start):
@@ -116,7 +150,7 @@ def test_the_page_asks_the_database_a_dozen_times_at_most_beyond_the_frame(
     client_for, owner, project, start, django_assert_max_num_queries
 ):
     training, browser = start(), client_for(owner)
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(22):
         browser.get(f"/p/{project.slug}/train/{training.pk}")
 
 

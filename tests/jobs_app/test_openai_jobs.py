@@ -91,6 +91,7 @@ def test_openai_numbers_become_training_settings(create):
         ({"suffix": "x" * 65}, "suffix"),
         ({"suffix": "a:b"}, "suffix"),
         ({"seed": "one"}, "seed"),
+        ({"cost_approved": "yes"}, "cost_approved"),
         ({"metadata": {"k": 1}}, "metadata"),
     ],
 )
@@ -173,6 +174,13 @@ def test_a_checkpoint_is_gone_on_from_only_as_a_model(create, trained):
     )
     error = create(model=f"{trained.api_name}:ckpt-step-4").json()["error"]
     assert (error["code"], error["param"]) == ("model_is_checkpoint", "model")
+
+
+def test_the_numbers_of_a_job_at_a_provider_are_those_that_it_was_told(create, client, headers):
+    job_id = create().json()["id"]
+    TrainingJob.objects.update(remote={"hyperparameters": {"n_epochs": 3}})
+    told = client.get(f"{URL}/{job_id}", headers=headers).json()["hyperparameters"]
+    assert told == {"n_epochs": 3, "batch_size": "auto", "learning_rate_multiplier": "auto"}
 
 
 def test_every_field_of_a_job_is_one_that_the_package_knows(create):

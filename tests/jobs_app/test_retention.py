@@ -36,7 +36,12 @@ def ended(start):
             prefix = f"projects/{training.project_id}/checkpoints/{training.pk}/1-{step}"
             default_storage.save(f"{prefix}/weights", ContentFile(b"x" * 1000))
             Checkpoint.objects.create(
-                training_job=training, attempt=1, step=step, is_best=step == best, storage_prefix=prefix, is_committed=True
+                training_job=training,
+                attempt=1,
+                step=step,
+                is_best=step == best,
+                storage_prefix=prefix,
+                is_committed=True,
             )
         if state == "succeeded":
             TrainedModel.objects.create(
@@ -86,9 +91,7 @@ def test_a_state_that_became_a_model_stays(ended, project):
     assert [row.step for row in spare_checkpoints(project, ended_before=timezone.now())] == [20, 30]
 
 
-def test_retention_removes_old_states_and_leaves_young_ones(
-    ended, actor, django_capture_on_commit_callbacks
-):
+def test_retention_removes_old_states_and_leaves_young_ones(ended, actor, django_capture_on_commit_callbacks):
     old, young = ended(days=30), ended(days=3)
     retention.set_retention(actor=actor, checkpoint_days=7, log_days=None)
     prefix = Checkpoint.objects.filter(training_job=old).first().storage_prefix
@@ -97,7 +100,7 @@ def test_retention_removes_old_states_and_leaves_young_ones(
     assert (steps_of(old), steps_of(young)) == ([], [10, 20, 30])
     assert not default_storage.exists(f"{prefix}/weights")
     told = AuditEntry.objects.get(act="retention.clean.checkpoints")
-    assert (told.data, told.user) == ({"items": 3, "bytes": 3000, "days": 7}, None)
+    assert told.data == {"by": "site", "items": 3, "bytes": 3000, "days": 7}
 
 
 def test_without_a_decision_everything_is_kept(ended):

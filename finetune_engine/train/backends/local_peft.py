@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from finetune_engine.train.local.parallel import spread, spread_out
 from finetune_engine.train.local.parent import Parent, read_parent
 from finetune_engine.train.local.record import run_facts, run_record
 from finetune_engine.train.local.team import ALONE, Team, shared
+from finetune_engine.train.preflight import Facts, heed
 from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec, SnapshotRef, TrainingSpec
 
 SAMPLES = 3
@@ -80,6 +82,7 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
         found.parent.teach(model)
     share = trainable_share(model)
     run.emit("log", level="info", message=share.sentence, trainable=share.trainable, total=share.total)
+    heed(run, asked, _known(loaded, learn, check, trained=share.trainable, out=out))
     samples = Samples(run, loaded, model, check.texts)
     texts = [text for row in learn.rows[:LAYOUT_ROWS] for text in objective.sequences(row)]
     if loaded.device.type != "cpu":
@@ -122,13 +125,8 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
 
 def _sources(spec: RunSpec, team: Team) -> Sources:
     """Everything that can be found wrong before a model is loaded. Raises UserError and EngineError."""
-    if spec.training.peft == "qlora" and not team.is_alone:
-        raise UserError(
-            "bad_config",
-            "A model in four bits is trained by one process. Choose 'lora' to train on several, or one process.",
-            field="peft",
-            reason="bad_config",
-        )
+    if not team.is_alone:
+        _refuse_together(spec.training)
     ref = BaseModelRef.from_dict(spec.base_model)
     parent = read_parent(Path(spec.continue_from)) if spec.continue_from else None
     return Sources(
@@ -137,6 +135,26 @@ def _sources(spec: RunSpec, team: Team) -> Sources:
         resume=resolve_resume(Path(spec.resume_from)) if spec.resume_from else None,
         snapshot=check_snapshot(spec.snapshot),
         validation=check_snapshot(spec.validation) if spec.validation else None,
+    )
+
+
+def _refuse_together(asked: TrainingSpec) -> None:
+    """What several processes cannot do as one would: cut weights of four bits apart, and look at all verdicts of a step
+    before learning from the first."""
+    for name, value, other in (("peft", "qlora", "lora"), ("method", "kto", "dpo")):
+        if getattr(asked, name) == value:
+            sentence = f"{value!r} trains in one process. Set processes to 1, or choose {other!r}."
+            raise UserError("bad_config", sentence, field=name, reason="bad_config")
+
+
+def _known(loaded: LoadedModel, learn: Examples, check: Examples, *, trained: int, out: Path) -> Facts:
+    """What is known right before the first step (lengths and characters have been told row by row)."""
+    return Facts(
+        base=_base_facts(loaded),
+        rows=len(learn.rows),
+        validation_rows=len(check.rows),
+        trained=trained,
+        disk_free=shutil.disk_usage(out).free,
     )
 
 

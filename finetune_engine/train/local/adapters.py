@@ -12,7 +12,8 @@ from finetune_engine.errors import UserError
 from finetune_engine.train.local.four_bit import count
 from finetune_engine.train.local.load import LoadedModel
 from finetune_engine.train.local.parallel import part, whole
-from finetune_engine.train.spec import WITH_EMBEDDINGS, EffectiveSpec
+from finetune_engine.train.setting_checks import WITH_EMBEDDINGS
+from finetune_engine.train.spec import EffectiveSpec
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from finetune_engine.train.local.checkpoints import trained_parameters
 from finetune_engine.train.local.device import use_threads
 from finetune_engine.train.local.encode import AnswerTooLong, Encoded
 from finetune_engine.train.local.examples import SnapshotRow, check_snapshot, read_rows
-from finetune_engine.train.local.forward import flat_layout
+from finetune_engine.train.local.forward import flat_layout, usual_attention
 from finetune_engine.train.local.fused import fused_lora
 from finetune_engine.train.local.lesson import Lesson
 from finetune_engine.train.local.load import LoadedModel, SharedModule, load_base
@@ -252,7 +252,8 @@ class Trial:
         speaking = replace(self._loaded, shared=SharedModule(lesson.model))
         prompts = [self._text(row).input_ids[: self._text(row).prompt_length] for row in self._order[:BATCH_ROWS]]
         begun = self._run.clock.monotonic()
-        answers = generate_batch(speaking, prompts, max_new_tokens=ANSWER_TOKENS, should_stop=lambda: False)
+        with usual_attention(lesson.model):
+            answers = generate_batch(speaking, prompts, max_new_tokens=ANSWER_TOKENS, should_stop=lambda: False)
         seconds = max(self._run.clock.monotonic() - begun, 1e-9)
         lesson.model.train()
         written = sum(len(answer.token_ids) + 1 for answer in answers)

@@ -13,7 +13,8 @@ from finetune_engine.catalogue.shape import shape_of_folder
 from finetune_engine.errors import EngineError, FailureReason
 from finetune_engine.ports import Run
 from finetune_engine.train.local.load import LoadedModel
-from finetune_engine.train.spec import TEXTS_PER_ROW, WITH_EMBEDDINGS, EffectiveSpec
+from finetune_engine.train.setting_checks import WITH_EMBEDDINGS
+from finetune_engine.train.spec import TEXTS_PER_ROW, EffectiveSpec
 
 T = TypeVar("T")
 WHERE = {"oom_gpu": "The GPU's memory", "oom_host": "The computer's memory"}

@@ -30,6 +30,7 @@ BREAK = "\u200b"
 # Some templates tell the model today's date. A model that is asked tomorrow, or a training that goes on after midnight,
 # must see what was seen before: every day is the one that Llama's template names where it is told none.
 THE_DAY = datetime.date(2024, 7, 26)
+TODAY = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<layout>[^'"]*)(?P=quote)\s*\)""")
 # What a template may read of a message. A name or a weight is kept with the data, but no request brings it along.
 READ = ("role", "content")
 READ_OF_TOOLS = ("tool_calls", "tool_call_id", "function_call")
@@ -54,7 +55,7 @@ def render(tokenizer: Any, template: str, messages: Sequence[Mapping[str, Any]],
     ]
     try:
         text = tokenizer.apply_chat_template(
-            turns, chat_template=template, tokenize=False, add_generation_prompt=prompt, strftime_now=_same_day
+            turns, chat_template=_on_one_day(template), tokenize=False, add_generation_prompt=prompt
         )
     except Exception as problem:  # a template is the model author's program: it may raise anything
         raise UserError(
@@ -79,8 +80,10 @@ def _spoken(message: Mapping[str, Any], *, is_answer: bool) -> dict[str, Any]:
     return spoken
 
 
-def _same_day(layout: str) -> str:
-    return THE_DAY.strftime(layout)
+@lru_cache(maxsize=16)
+def _on_one_day(template: str) -> str:
+    """The template with THE_DAY written where it asks for today's date (transformers hands it no function of ours)."""
+    return TODAY.sub(lambda found: repr(THE_DAY.strftime(found["layout"])), template)
 
 
 @lru_cache(maxsize=16)

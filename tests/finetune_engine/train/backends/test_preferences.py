@@ -114,8 +114,8 @@ def test_a_paused_and_resumed_run_ends_bitwise_equal_to_the_unbroken_one(
     counted = Script(10_000, "go")
     run_training(Run(ListSink(), stop=counted), make_spec(tiny_model, snapshot, **settings), whole)
     halted = ListSink()
+    stop = Script(counted.asked - 7, "pause")
     with pytest.raises(Stopped, match="pause"):
-        stop = Script(counted.asked - 7, "pause")
         run_training(Run(halted, stop=stop), make_spec(tiny_model, snapshot, **settings), broken)
     kept = broken / told(halted, "checkpoint")[-1]["path"]
     run_training(Run(ListSink()), make_spec(tiny_model, snapshot, resume_from=kept, **settings), broken)

@@ -12,6 +12,7 @@ from finetune_engine.train.local.commit import commit_folder
 from jobs_app.choices import Provider
 from jobs_app.models import BaseModel, ProviderConnection, TrainingJob
 from tests.finetune_engine.train.backends.provider_case import write_rows
+from tests.house.conftest import site  # noqa: F401  a whole site, for the test that trains on one
 from tests.protocol_server.server import ProtocolServer
 
 PRICE = {"currency": "USD", "training_per_million": "3.00", "url": "https://provider.example", "date": "2026-11-01"}

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from decimal import Decimal
 
 import pytest
 from django.db import connection as database
 
+from evaluation_app.operations import start_evaluation
 from finetune_engine.errors import UserError
 from finetune_engine.train.provider.settings import KEY_VARIABLE
-from jobs_app import connections, queries
+from jobs_app import budgets, connections, queries
+from jobs_app.checkpoint_models import use_checkpoint
 from jobs_app.models import Checkpoint, TrainedModel
 from jobs_app.operations import delete_trained_model
-from tests.jobs_app.provider_case import base_model, carry_out, connection, rows, send, server  # noqa: F401
-from tests.protocol_server.script import Become, Call, Checkpoint as At, Fail, Stay, Succeed, learning_then
+from jobs_app.runner import actor_of
+from serving_app.operations import deploy_model
+from tests.protocol_server.script import Become, Call, Fail, Stay, Succeed, learning_then
+from tests.protocol_server.script import Checkpoint as At
 from work_kit.choices import State
+from work_kit.kinds import kind_of
 from work_kit.models import Job, JobEvent
 from work_kit.operations import request_stop, resume_job
 
@@ -39,13 +45,14 @@ def asks(actor, training, action: str) -> Call:
     return Call(click)
 
 
-def test_the_job_succeeds_and_its_model_has_a_name_there_and_no_files_here(send, carry_out, server) -> None:
+def test_the_job_succeeds_and_its_model_has_a_name_there_a_cost_and_no_files_here(send, carry_out, server) -> None:
     training = carry_out(send(suffix="clauses"))
     model = TrainedModel.objects.get(training_job=training)
     assert training.work.state == State.SUCCEEDED, training.work.failure
     assert model.remote_name == only(server)["fine_tuned_model"]
     assert (model.storage_prefix, model.size_bytes, model.connection) == ("", 0, training.connection)
     assert model.metrics["trained_tokens"] == 4200
+    assert (training.cost_amount, training.cost_currency) == (Decimal("0.012600"), "USD")
 
 
 def test_its_metrics_events_and_checkpoints_are_the_providers(send, carry_out) -> None:
@@ -56,45 +63,36 @@ def test_its_metrics_events_and_checkpoints_are_the_providers(send, carry_out) -
     assert steps == [1, 2, 3]
     assert "The job has successfully completed" in told
     assert [(mark.step, mark.is_committed) for mark in marks] == [(2, True), (3, True)]
-    assert marks[1].metrics["remote_name"].endswith(":ckpt-step-3")
+    assert use_checkpoint(actor=actor_of(training.work), checkpoint=marks[0]).remote_name.endswith(":ckpt-step-2")
 
 
-def test_the_cost_is_the_tokens_that_the_provider_counted_times_the_price(send, carry_out) -> None:
-    training = carry_out(send())
-    assert (training.cost_amount, training.cost_currency) == (Decimal("0.012600"), "USD")
-
-
-def test_a_cost_that_nobody_can_know_is_null_with_a_reason(send, carry_out, base_model) -> None:
+def test_a_cost_that_nobody_can_know_is_null_with_a_reason(send, base_model) -> None:
+    training = send()
     base_model.facts = {}
     base_model.save()
-    training = carry_out(send())
+    budgets.record_cost(training=training, trained_tokens=4200)
     assert training.cost_amount is None
     assert "price" in training.remote["cost_unknown"]
 
 
-def test_the_key_is_in_no_event_no_job_and_no_file_of_the_work_folder(send, carry_out, server, settings) -> None:
-    server.script = lambda: learning_then(Fail("no", "No.", None))
-    training = carry_out(send())
-    told = str(list(JobEvent.objects.values("data"))) + str(training.remote) + str(training.work.params)
-    files = [path for path in settings.WORK_DIR.rglob("*") if path.is_file()]
-    assert files
-    assert server.key not in told
-    assert all(server.key.encode() not in path.read_bytes() for path in files)
-
-
 def test_the_child_gets_the_key_and_no_other_secret_of_the_site(send) -> None:
-    from work_kit.kinds import kind_of
-
     training = send()
     found = kind_of("jobs.train").secrets(training.work)
     assert list(found) == [KEY_VARIABLE]
 
 
-def test_what_the_provider_says_when_it_fails_is_what_the_person_reads(send, carry_out, server) -> None:
+def test_what_the_provider_says_when_it_fails_is_read_here_and_the_key_is_nowhere(
+    send, carry_out, server, settings
+) -> None:
     server.script = lambda: learning_then(Fail("blocked", "The data breaks the usage policy.", "training_file"))
-    work = carry_out(send()).work
-    assert (work.state, work.failure_reason) == (State.FAILED, "bad_data")
-    assert "breaks the usage policy" in work.failure["message"]
+    training = carry_out(send())
+    told = str(list(JobEvent.objects.values("data"))) + str(training.remote) + str(training.work.params)
+    files = [path for path in settings.WORK_DIR.rglob("*") if path.is_file()]
+    assert (training.work.state, training.work.failure_reason) == (State.FAILED, "bad_data")
+    assert "breaks the usage policy" in training.work.failure["message"]
+    assert files
+    assert server.key not in told
+    assert all(server.key.encode() not in path.read_bytes() for path in files)
 
 
 def test_a_refused_key_fails_the_job_as_the_providers_error(send, carry_out, connection, server) -> None:
@@ -104,12 +102,6 @@ def test_a_refused_key_fails_the_job_as_the_providers_error(send, carry_out, con
     assert (work.state, work.failure_reason) == (State.FAILED, "provider_error")
     assert "Incorrect API key" in work.failure["message"]
     assert server.count("POST", CREATE) == 0
-
-
-def test_a_job_cancelled_elsewhere_fails_here(send, carry_out, server) -> None:
-    server.script = lambda: learning_then(Become("cancelled"))
-    work = carry_out(send()).work
-    assert (work.state, work.failure["code"]) == (State.FAILED, "cancelled_elsewhere")
 
 
 def test_cancel_reaches_the_provider(send, carry_out, server, actor) -> None:
@@ -202,7 +194,7 @@ def test_a_method_that_no_provider_has_is_refused_at_the_start(send) -> None:
 @pytest.mark.parametrize(
     ("changes", "sent"),
     [
-        ({}, {"n_epochs": 25, "batch_size": 4, "learning_rate_multiplier": 0.1}),
+        ({}, {"n_epochs": 9, "batch_size": 4, "learning_rate_multiplier": 0.1}),  # 9 passes suit 12 rows
         ({"spec": {"num_train_epochs": 2.0}}, {"n_epochs": 2}),
         (
             {"provider_settings": {"n_epochs": "auto", "batch_size": 8, "learning_rate_multiplier": "auto"}},
@@ -210,25 +202,49 @@ def test_a_method_that_no_provider_has_is_refused_at_the_start(send) -> None:
         ),
     ],
 )
-def test_the_numbers_are_computed_or_as_asked(send, carry_out, server, changes, sent) -> None:
-    carry_out(send(**changes))
-    numbers = only(server)["method"]["supervised"]["hyperparameters"]
+def test_the_numbers_are_computed_or_as_asked(send, tmp_path, changes, sent) -> None:
+    kind_of("jobs.train").prepare(send(**changes).work, tmp_path / "work")
+    numbers = json.loads((tmp_path / "work" / "spec.json").read_text())["provider"]["hyperparameters"]
     assert {name: numbers[name] for name in sent} == sent
 
 
-def test_a_model_at_its_provider_is_asked_for_no_files(send, carry_out, actor, client_for, owner) -> None:
-    training = carry_out(send())
-    model = TrainedModel.objects.get(training_job=training)
-    with pytest.raises(UserError, match="lives at its provider"):
-        queries.model_files(model.api_name, actor.project)
-    browser = client_for(owner)
-    page = browser.get(f"/p/{actor.project.slug}/train/models/{model.pk}")
+@pytest.fixture
+def kept_there(send, connection) -> TrainedModel:
+    """A model that the provider keeps."""
+    training = send()
+    Job.objects.filter(pk=training.pk).update(state="succeeded", phase="done")
+    return TrainedModel.objects.create(
+        project=training.project,
+        training_job=training,
+        name="Clauses",
+        base_model_key="tiny-chat",
+        api_name=queries.api_name(training),
+        remote_name="ft:tiny-chat:org::abc",
+        connection=connection,
+        run={"provider": {"job": "ftjob-1"}},
+    )
+
+
+def test_what_needs_files_says_that_the_model_lives_at_its_provider(kept_there, actor, client_for, owner, rows) -> None:
+    acts = [
+        lambda: queries.model_files(kept_there.api_name, actor.project),
+        lambda: deploy_model(actor=actor, trained_model=kept_there),
+        lambda: start_evaluation(actor=actor, trained_model=kept_there, snapshot=rows),
+    ]
+    for act in acts:
+        with pytest.raises(UserError, match="lives at its provider"):
+            act()
+    download = client_for(owner).get(f"/p/{actor.project.slug}/train/models/{kept_there.pk}/download")
+    assert download.status_code == 409
+
+
+def test_its_page_shows_the_name_there_and_offers_no_download(kept_there, actor, client_for, owner) -> None:
+    page = client_for(owner).get(f"/p/{actor.project.slug}/train/models/{kept_there.pk}")
     assert page.status_code == 200
-    assert model.remote_name in page.content.decode()
-    assert browser.get(f"/p/{actor.project.slug}/train/models/{model.pk}/download").status_code == 409
+    assert kept_there.remote_name in page.content.decode()
+    assert "/download" not in page.content.decode()
 
 
-def test_a_model_at_its_provider_can_be_deleted_here(send, carry_out, actor) -> None:
-    training = carry_out(send())
-    delete_trained_model(actor=actor, model=TrainedModel.objects.get(training_job=training))
+def test_it_can_be_deleted_here(kept_there, actor) -> None:
+    delete_trained_model(actor=actor, model=kept_there)
     assert not TrainedModel.objects.exists()
