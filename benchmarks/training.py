@@ -108,7 +108,9 @@ def check_losses(told: dict[str, dict[str, Any]]) -> float:
             expected = told["plain"]["valid"][step]
             apart = abs(loss - expected) / expected
             if not apart <= SAME_LOSS:
-                raise SystemExit(f"training: {name} has validation loss {loss:.4f} at step {step}, plain {expected:.4f}")
+                raise SystemExit(
+                    f"training: {name} has validation loss {loss:.4f} at step {step}, plain {expected:.4f}"
+                )
             greatest = max(greatest, apart)
     return greatest
 

@@ -24,7 +24,9 @@ PER_STEP = BATCH * ACCUMULATE
 class Turns:
     """Times steps and waits for its turn. ``take_turns`` False: never waits."""
 
-    def __init__(self, lesson: Lesson, *, take_turns: bool = True, now: Callable[[], float] = time.process_time) -> None:
+    def __init__(
+        self, lesson: Lesson, *, take_turns: bool = True, now: Callable[[], float] = time.process_time
+    ) -> None:
         self.round_steps, self.take_turns, self.now = lesson.sizes.round_steps, take_turns, now
         self.seconds: list[float] = []
         self.valid: dict[int, float] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,13 +77,21 @@ def checked_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("context_length", "parameters"):
         if name in kept and (not isinstance(kept[name], int) or kept[name] < 1):
             raise UserError("bad_fact", f"{name} must be a whole number from 1.", field=name)
-    price = kept.get("price", {})
-    for name, amount in price.items():
-        if name.endswith("_per_million") and not (amount.is_finite() and amount >= 0):
-            raise UserError("bad_fact", f"{name} must be a number from 0.", field=name)
-    if price:
-        kept["price"] = {name: str(value) for name, value in price.items()}
+    if price := kept.get("price"):
+        kept["price"] = {name: _checked_price(name, value) for name, value in price.items()}
     return kept
+
+
+def _checked_price(name: str, value: Any) -> str:
+    if not name.endswith("_per_million"):
+        return str(value)
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not amount.is_finite() or amount < 0:
+        raise UserError("bad_fact", f"{name} must be a number from 0.", field=name)
+    return str(amount)
 
 
 def _is_path(text: str) -> bool:

@@ -21,11 +21,12 @@ from jobs_app import budgets, connections, remote_start
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from jobs_app.queries.connections import remote_model
 from jobs_app.queries.providers import is_openai_address, operators_key
-from work_kit.choices import Queue
+from work_kit.choices import Queue, Reason, State
 from work_kit.models import Job
 from work_kit.operations import submit_job
 
 CANCEL_KIND = "jobs.cancel_remote"
+CUT_OFF = frozenset({Reason.WORKER_LOST, Reason.CRASH_LOOP, Reason.DEADLINE, Reason.INTERNAL})
 ENDED_THERE = frozenset({"succeeded", "failed", "cancelled"})
 
 
@@ -137,8 +138,7 @@ def commit(training: TrainingJob, model: TrainedModel, saved: dict[str, Any]) ->
 def ended(job: Job, actor: Actor) -> None:
     """The job ended here without a model. What still runs there is told to stop, by a job that does not give up easily."""
     training = TrainingJob.objects.get(pk=job.pk)
-    state = training.remote.get("state") or {}
-    if state.get("job") and state.get("status") not in ENDED_THERE and _can_be_told(training):
+    if _may_run_there(job, training.remote.get("state") or {}) and _can_be_told(training):
         title = f"Cancel at the provider: {job.title}"
         submit_job(
             actor=actor,
@@ -148,6 +148,14 @@ def ended(job: Job, actor: Actor) -> None:
             idempotency_key=f"cancel-{job.pk}-{job.attempt}",
             queue=Queue.REMOTE,
         )
+
+
+def _may_run_there(job: Job, state: dict[str, Any]) -> bool:
+    """Whether the provider may still work on the job. One that was asked for in the moment in which our process died is not
+    known by its id; it is looked for then."""
+    if state.get("job"):
+        return state.get("status") not in ENDED_THERE
+    return bool(state.get("files")) and (job.state == State.CANCELLED or job.failure_reason in CUT_OFF)
 
 
 def _can_be_told(training: TrainingJob) -> bool:

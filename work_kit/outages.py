@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, connection
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,6 @@ T = TypeVar("T")
 
 def drop_connection() -> None:
     """Have the next query open a new connection. Does nothing inside a transaction."""
-    close_old_connections()
     if not connection.in_atomic_block:
         connection.close()
 

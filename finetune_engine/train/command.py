@@ -45,7 +45,7 @@ def run_command(args: argparse.Namespace, run: Run) -> None:
     from finetune_engine.train.local.fit import processes_for
     from finetune_engine.train.local.team import joined
 
-    with together(run.sink, raw, args.out, processes_for(run, spec)), joined() as team:
+    with together(run.sink, raw, args.out, processes_for(spec)), joined() as team:
         run_training(run, spec, args.out, team=team)
 
 

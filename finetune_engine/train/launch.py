@@ -27,6 +27,7 @@ from finetune_engine.ports import Stopped
 
 MEETING_FILE = "TUNESMITH_MEETING_FILE"
 FOLLOWS = "TUNESMITH_FOLLOWS"
+OTHER = [sys.executable, "-m", "finetune_engine", "train", "-"]
 ENDED_WELL = (0, 3)  # done, or stopped as the first process was
 GRACE_SECONDS = 10.0
 LEAVE_SECONDS = 120.0
@@ -156,7 +157,7 @@ class Others:
 
     def _start(self, number: int, spec: dict[str, Any]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "finetune_engine", "train", "-"],
+            OTHER,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | _rank(number) | {FOLLOWS: "1"},

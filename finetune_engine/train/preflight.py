@@ -142,11 +142,15 @@ def _lengths(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
         yield Check("length_over_context", "warning", sentence, f"Set the maximum length to {context} or less.")
     if longest is not None and context is not None and longest > context:
         sentence = f"The longest example has {longest} tokens; this model reads {context}."
-        yield Check("rows_over_context", "warning", sentence, "Shorten long examples, or choose a model that reads more.")
+        yield Check(
+            "rows_over_context", "warning", sentence, "Shorten long examples, or choose a model that reads more."
+        )
     if facts.rows_cut and facts.rows:
         share = facts.rows_cut / facts.rows
         level: Level = "warning" if share >= MUCH_CUT else "ok"
-        sentence = f"{facts.rows_cut} of {facts.rows} examples are longer than the maximum length and lose part of their text."
+        sentence = (
+            f"{facts.rows_cut} of {facts.rows} examples are longer than the maximum length and lose part of their text."
+        )
         yield Check("rows_cut", level, sentence, "Raise the maximum length, or shorten them.")
 
 
@@ -155,7 +159,9 @@ def _learning_rate(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
         return
     usual = replace(spec, learning_rate="auto").effective(facts.rows or 1, facts.base).learning_rate
     if spec.learning_rate > usual * FAR:
-        sentence = f"The learning rate {spec.learning_rate:g} is far above the usual {usual:g}: the training may diverge."
+        sentence = (
+            f"The learning rate {spec.learning_rate:g} is far above the usual {usual:g}: the training may diverge."
+        )
         yield Check("learning_rate_high", "warning", sentence, "Leave it on automatic.")
     elif spec.learning_rate < usual / FAR:
         sentence = f"The learning rate {spec.learning_rate:g} is far below the usual {usual:g}: little will be learnt."

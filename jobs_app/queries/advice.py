@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,13 @@ from accounts_app.models import Project
 from datasets_app.models import Dataset, Snapshot
 from datasets_app.queries import datasets_of
 from finetune_engine.catalogue.advice import Situation
-from finetune_engine.catalogue.estimate import DataFacts, Estimate
+from finetune_engine.catalogue.estimate import DataFacts, Estimate, Measurement
 from finetune_engine.catalogue.recommend import Candidate, Recommendation, Wishes, recommend
 from finetune_engine.errors import UserError
+from finetune_engine.train.spec import TrainingSpec
 from jobs_app.models import AdviceAnswers
 from jobs_app.queries.base_models import BaseModelCard, base_models
-from jobs_app.queries.estimates import Machine, data_facts, estimate_training, fits, machine
+from jobs_app.queries.estimates import Machine, data_facts, estimate_training, fits, machine, probed
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,6 @@ class ProjectData:
     dataset: Dataset | None
     examples: int
     good_share: float | None
-    labels: int
     longest_tokens: int | None
 
     @property
@@ -39,10 +40,10 @@ def project_data(project: Project) -> ProjectData:
     """The newest dataset that is ready, in figures."""
     dataset = datasets_of(project).filter(state="ready").first()
     if dataset is None:
-        return ProjectData(None, 0, None, 0, None)
+        return ProjectData(None, 0, None, None)
     facts = data_facts(dataset)
     share = dataset.accepted / dataset.total if dataset.total else None
-    return ProjectData(dataset, dataset.usable, share, len(dataset.labels), _longest(facts))
+    return ProjectData(dataset, dataset.usable, share, _longest(facts))
 
 
 def _longest(facts: DataFacts | None) -> int | None:
@@ -51,24 +52,19 @@ def _longest(facts: DataFacts | None) -> int | None:
 
 def kept_answers(project: Project) -> dict[str, Any]:
     """What was answered last time; empty before the first."""
-    row = AdviceAnswers.objects.filter(project=project).first()
-    return dict(row.answers) if row is not None else {}
+    answers = AdviceAnswers.objects.filter(project=project).values_list("answers", flat=True).first()
+    return dict(answers or {})
 
 
 def kept_verdict(project: Project) -> str:
     """The last verdict: fine_tune, prompt, collect_data, or nothing before the first."""
-    row = AdviceAnswers.objects.filter(project=project).first()
-    return row.verdict if row is not None else ""
+    return AdviceAnswers.objects.filter(project=project).values_list("verdict", flat=True).first() or ""
 
 
-def prefilled(project: Project, data: ProjectData) -> dict[str, Any]:
-    """Answers to begin with: those of last time, and what the data says where it says something."""
-    answers = Situation().as_dict() | kept_answers(project)
-    if data.is_there:
-        answers |= {"examples": data.examples, "good_share": data.good_share}
-        if data.labels and "specificity" not in kept_answers(project):
-            answers["specificity"] = "medium"
-    return answers
+def prefilled(kept: Mapping[str, Any], data: ProjectData) -> dict[str, Any]:
+    """Answers to begin with: those of last time (``kept_answers``), and what the data says where it says something."""
+    told = {"examples": data.examples, "good_share": data.good_share} if data.is_there else {}
+    return {**Situation().as_dict(), **kept, **told}
 
 
 def wishes_of(project: Project, data: ProjectData) -> Wishes:
@@ -107,11 +103,10 @@ class RankedModel:
         }
 
 
-def ranked_models(
-    project: Project, wishes: Wishes, data: Snapshot | Dataset | None = None, *, measured: int = 6
-) -> list[RankedModel]:
-    """All base models, best first, for these wishes. Earlier runs are looked up for the first ``measured`` only."""
+def ranked_models(project: Project, wishes: Wishes, data: Snapshot | Dataset | None = None) -> list[RankedModel]:
+    """All base models, best first, for these wishes."""
     place = machine()
+    known = probed(place.host, TrainingSpec())
     facts = data_facts(data) if data is not None else None
     cards = {card.key: card for card in base_models(project)}
     fit = {key: "unknown" if card.is_remote else fits(card, facts, place) for key, card in cards.items()}
@@ -121,13 +116,15 @@ def ranked_models(
     ]
     found = recommend(candidates, wishes, today=timezone.localdate())
     return [
-        RankedModel(rank, cards[one.key], one, fit[one.key], _told(cards[one.key], data, place, rank <= measured))
+        RankedModel(rank, cards[one.key], one, fit[one.key], _told(cards[one.key], data, place, known))
         for rank, one in enumerate(found, 1)
     ]
 
 
-def _told(card: BaseModelCard, data: Snapshot | Dataset | None, place: Machine, use_measured: bool) -> Estimate | None:
+def _told(
+    card: BaseModelCard, data: Snapshot | Dataset | None, place: Machine, known: Mapping[str, Measurement]
+) -> Estimate | None:
     try:
-        return estimate_training(card, data, {}, on=place, use_measured=use_measured)
+        return estimate_training(card, data, {}, on=place, known=known)
     except UserError:  # no data yet: the cards go without
         return None

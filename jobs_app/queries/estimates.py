@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.db.models import QuerySet
+
 from accounts_app.models import Project
 from datasets_app.choices import DEFAULT_SPLIT
 from datasets_app.models import Dataset, Snapshot
@@ -32,6 +34,7 @@ from work_kit.queries import workers
 
 COMPARED_RUNS = 3  # of the same base model on the same machine
 COMPARED_STEPS = 60
+SHOWN_PROBES = 50  # the newest test runs that a list of models looks at
 # A probe's memory counts for a plan only where these are the same.
 MEMORY_SETTINGS = (
     "method", "peft", "r", "target_modules", "per_device_train_batch_size", "per_device_eval_batch_size", "max_length",
@@ -45,6 +48,7 @@ class Machine:
 
     host: str
     facts: MachineFacts
+    disk_free_bytes: int | None = None
 
 
 def machine() -> Machine:
@@ -54,7 +58,7 @@ def machine() -> Machine:
         return Machine("", MachineFacts(cores=os.cpu_count()))
     chosen = max(ready, key=lambda worker: (worker.device.startswith("cuda"), worker.memory_bytes or 0))
     if not chosen.device.startswith("cuda"):
-        return Machine(chosen.host, _processor(chosen))
+        return Machine(chosen.host, _processor(chosen), chosen.disk_free_bytes)
     card = Device.objects.filter(host=chosen.host, name=chosen.device).first()
     return Machine(
         chosen.host,
@@ -64,6 +68,7 @@ def machine() -> Machine:
             memory_bytes=card.memory_bytes if card else None,
             free_bytes=card.memory_free_bytes if card else None,
         ),
+        chosen.disk_free_bytes,
     )
 
 
@@ -157,11 +162,24 @@ def measurement(key: str, host: str, spec: TrainingSpec) -> Measurement | None:
     """The newest test run of this base model on this host, or its earlier trainings there; None without either."""
     if not host:
         return None
-    probe = Job.objects.filter(kind=PROBE_KIND, state=State.SUCCEEDED, host=host, params__base_model=key)
-    newest = probe.order_by("-id").first()
+    newest = _probes(host).filter(params__base_model=key).first()
     if newest is not None and (found := _of_probe(newest, spec)) is not None:
         return found
     return _of_runs(key, host)
+
+
+def probed(host: str, spec: TrainingSpec) -> dict[str, Measurement]:
+    """The newest test run on this host of every base model that had one, in one query."""
+    found: dict[str, Measurement] = {}
+    for job in _probes(host)[:SHOWN_PROBES] if host else ():
+        told = _of_probe(job, spec)
+        if told is not None:
+            found.setdefault(str(job.params.get("base_model")), told)
+    return found
+
+
+def _probes(host: str) -> QuerySet[Job]:
+    return Job.objects.filter(kind=PROBE_KIND, state=State.SUCCEEDED, host=host).order_by("-id")
 
 
 def _of_probe(job: Job, spec: TrainingSpec) -> Measurement | None:
@@ -199,10 +217,10 @@ def estimate_training(
     *,
     validation: Dataset | None = None,
     on: Machine | None = None,
-    use_measured: bool = True,
+    known: Mapping[str, Measurement] | None = None,
 ) -> Estimate:
     """What this training would take. Raises UserError: ``data_unknown`` while the data is not counted, SpecProblems for
-    settings that cannot be used. ``on`` saves asking again for the machine; ``use_measured`` False looks up no runs."""
+    settings that cannot be used. ``on`` saves asking again for the machine, ``known`` (of ``probed``) for its runs."""
     facts = data_facts(data, validation)
     if facts is None:
         raise UserError(
@@ -210,7 +228,9 @@ def estimate_training(
         )
     asked = TrainingSpec.from_dict(spec)
     place = on or machine()
-    found = measurement(card.key, place.host, asked) if use_measured and not card.is_remote else None
+    found = None
+    if not card.is_remote:
+        found = known.get(card.key) if known is not None else measurement(card.key, place.host, asked)
     return estimate(model_facts(card), facts, asked, place.facts, measured=found, rate=machine_rate())
 
 

@@ -18,9 +18,9 @@ from jobs_app.forms import AdviceForm
 def advice(request: HttpRequest, actor: Actor) -> HttpResponse:
     """The questions, and below them the answer. Whoever may train changes what the project remembers."""
     data = queries.project_data(actor.project)
-    known = queries.prefilled(actor.project, data)
     if request.method != "POST":
         kept = queries.kept_answers(actor.project)
+        known = queries.prefilled(kept, data)
         said = advise(Situation.from_dict(known)) if kept else None
         return _page(request, actor, AdviceForm(initial=known), data, said)
     form = AdviceForm(request.POST)

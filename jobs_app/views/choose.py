@@ -41,12 +41,10 @@ def choose(request: HttpRequest, actor: Actor) -> HttpResponse:
     ranked = queries.ranked_models(actor.project, wishes, data.dataset)
     context = {
         "form": WishesForm(initial=asdict(wishes)),
-        "wishes": wishes,
         "data": data,
         "first": ranked[:SHOWN_FIRST],
         "others": ranked[SHOWN_FIRST:],
         "weights": WEIGHTS,
-        "machine": queries.machine(),
         "project": actor.project,
         "may_train": actor.may(Act.TRAIN),
     }

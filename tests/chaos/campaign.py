@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,8 +63,12 @@ class Campaign:
                 del self.frozen[pid]
 
     def submit(self) -> None:
+        from work_kit.outages import until_answered
+
         steps = self.random.randint(20, 60)
-        job = self.world.submit(steps=steps, save_steps=self.random.choice([3, 5, 8]), step_seconds=0.05)
+        save = self.random.choice([2, 3, 5])
+        # A frozen process may hold SQLite's one write lock.
+        job = until_answered(lambda: self.world.submit(steps=steps, save_steps=save, step_seconds=0.05))
         self.accepted.append(job.pk)
         if self.random.random() < SHARE_OF_WISHES:
             wish = self.random.choice(["cancel", "cancel", "pause", "stop_and_keep"])
@@ -71,6 +76,8 @@ class Campaign:
 
     def wish(self) -> None:
         """What people do meanwhile: stop jobs at any moment, and resume those that are paused."""
+        from django.db import OperationalError
+
         from finetune_engine.errors import UserError
         from work_kit.choices import State
         from work_kit.models import Job
@@ -78,14 +85,17 @@ class Campaign:
 
         for job_id, (at, action) in list(self.wishes.items()):
             if time.monotonic() >= at:
-                del self.wishes[job_id]
                 try:
                     request_stop(actor=self.world.actor, job=Job.objects.get(pk=job_id), action=action)
+                    del self.wishes[job_id]
                 except UserError:
-                    continue  # it has ended already
+                    del self.wishes[job_id]  # it has ended already
+                except OperationalError:
+                    continue  # they press the button again
         for job in Job.objects.filter(state=State.PAUSED):
             if self.random.random() < 0.05:
-                resume_job(actor=self.world.actor, job=job)
+                with suppress(OperationalError, UserError):
+                    resume_job(actor=self.world.actor, job=job)
 
     def strike(self) -> None:
         """One fault."""
@@ -124,7 +134,7 @@ class Campaign:
             pass
 
     def run(self, jobs: int, kills: int) -> None:
-        """Submit all the time, strike about twice a second, and in the end let everything come to rest."""
+        """Submit all the time, strike more than once a second, and in the end let everything come to rest."""
         from work_kit.choices import TERMINAL
         from work_kit.models import Job
 
@@ -143,7 +153,7 @@ class Campaign:
                 self.strike()
             if len(self.accepted) >= jobs and not open_jobs and self.kills < kills:
                 jobs += 1  # they were quicker than death: more of them
-            time.sleep(self.random.uniform(0.1, 0.5))
+            time.sleep(self.random.uniform(0.1, 1.1))
         self._come_to_rest()
 
     def _workers(self) -> int:

@@ -100,10 +100,11 @@ def main() -> int:
 def begin(world: World, case: Case) -> Case:
     """Submit the job and start its worker."""
     from work_kit.models import Job
+    from work_kit.outages import until_answered
 
-    job = world.submit(queue="gpu", **NEEDS.get(case.write, {}))
+    job = until_answered(lambda: world.submit(queue="gpu", **NEEDS.get(case.write, {})))
     case.job_id, case.begun, case.mark = job.pk, time.monotonic(), world.folder / f"mark-{job.pk}"
-    Job.objects.filter(pk=job.pk).update(queue=case.queue)
+    until_answered(lambda: Job.objects.filter(pk=job.pk).update(queue=case.queue))
     case.workers.append(fork_worker(case))
     return case
 
@@ -143,16 +144,17 @@ def look(case: Case) -> bool:
     """See to what died or froze; whether the case is over."""
     from work_kit.choices import TERMINAL
     from work_kit.models import Job
+    from work_kit.outages import until_answered
 
     for pid in list(case.workers):
         ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
         if ended and os.WIFSTOPPED(status):
             case.frozen.append(pid)
             case.workers.remove(pid)
-            expire(case)
+            until_answered(lambda: expire(case))
         elif ended:
             case.workers.remove(pid)
-            expire(case)
+            until_answered(lambda: expire(case))
     wake_trainers(case)
     if time.monotonic() - case.begun > SECONDS_PER_CASE:
         for pid in [*case.workers, *case.frozen]:

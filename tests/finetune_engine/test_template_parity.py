@@ -65,7 +65,10 @@ def long_chat(i: int) -> dict[str, Any]:
             {"role": "system", "content": "You are a careful clerk."},
             {"role": "user", "content": question(i), "name": "Ada"},
             {"role": "assistant", "content": "Which one?", "weight": 0, "reasoning_content": "There are two."},
-            {"role": "user", "content": [{"type": "text", "text": f"The {i}th"}, {"type": "text", "text": ", please."}]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": f"The {i}th"}, {"type": "text", "text": ", please."}],
+            },
             {"role": "assistant", "content": answer(i)},
         ]
     }

@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import time
+from datetime import timedelta
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "finetune_site.settings")
 
@@ -60,16 +61,19 @@ def prepare() -> dict[str, str]:
     begun = {"started_at": now, "host": "mill", "device": "cpu", "attempt": 1, "lease_token": "x" * 32}
     Job.objects.filter(pk=watched).update(state="running", phase="training", progress_total=STEPS, **begun)
     Job.objects.filter(pk=first).update(state="running", phase="training", attempt=1, started_at=now)
+    alive = now + timedelta(hours=1)  # nobody is here to beat
     common = {"host": "mill", "device": "cpu", "pid": 1, "started_at": now, "memory_bytes": 16 * 2**30}
     Worker.objects.create(
         name="gpu@mill:1",
         queue="gpu",
-        heartbeat_at=now,
+        heartbeat_at=alive,
         memory_free_bytes=9 * 2**30,
         disk_free_bytes=80 * 2**30,
         **common,
     )
-    Device.objects.create(host="mill", name="cpu", job_id=watched, lease_token="x" * 32, memory_bytes=16 * 2**30)
+    Device.objects.create(
+        host="mill", name="cpu", job_id=watched, lease_token="x" * 32, memory_bytes=16 * 2**30, seen_at=alive
+    )
     browser = Client()
     browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     cookie = browser.cookies["sessionid"].value

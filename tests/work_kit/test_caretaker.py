@@ -31,7 +31,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(transactional_db, monkeypatch) -> Clock:
+def clock(db, monkeypatch) -> Clock:
     return Clock(monkeypatch)
 
 

@@ -156,6 +156,17 @@ def test_an_address_that_does_not_exist_is_given_up_at_once(mail_server, end):
     assert "550" in delivery.problem
 
 
+def test_who_has_left_the_project_gets_no_letter(mail_server, end, trainer, project):
+    from accounts_app.models import Membership
+    from accounts_app.permissions import project_for
+
+    end("failed", by=project_for(trainer, project.slug, "train"))
+    Membership.objects.filter(user=trainer).delete()
+    postman.send_due()
+    assert mail_server.letters == []
+    assert Delivery.objects.get().given_up_at is not None
+
+
 def test_a_key_has_no_wishes(project):
     from accounts_app.permissions import Actor
 

@@ -14,7 +14,7 @@ from werkzeug import Request, Response
 from finetune_engine.errors import UserError
 from work_kit import kinds
 from work_kit.models import Delivery, Job, WebhookEndpoint
-from work_kit.notifications import operations, postman, queries
+from work_kit.notifications import operations, outbox, postman, queries
 from work_kit.operations import claim_job, end_attempt, request_stop, submit_job, succeed_job
 
 pytestmark = pytest.mark.django_db
@@ -130,9 +130,7 @@ def test_each_refusal_is_followed_by_a_longer_pause_with_the_same_id_until_it_is
         assert postman.send_due() == 1
         delivery = Delivery.objects.get()
         pauses.append(None if delivery.given_up_at else (delivery.available_at - queries_now()).total_seconds())
-    assert [pause and round(pause / wanted, 1) for pause, wanted in zip(pauses, operations.PAUSES, strict=False)] == [
-        1
-    ] * 6
+    assert [pause and round(pause / wanted, 1) for pause, wanted in zip(pauses, outbox.PAUSES, strict=False)] == [1] * 6
     assert pauses[6] is None
     assert len({headers["Webhook-Id"] for headers, _body in receiver.taken}) == 1
     assert queries.endpoint_card(endpoint).is_failing
@@ -166,12 +164,12 @@ def test_410_switches_the_webhook_off(endpoint, receiver, ended):
 
 def test_a_sender_that_died_is_followed_by_another_with_the_same_id(endpoint, receiver, ended):
     ended("succeeded")
-    first = operations.claim_deliveries(most=8)
+    first = outbox.claim_deliveries(most=8)
     assert postman.send_due() == 0, "the claim still holds"
     make_due()
     assert postman.send_due() == 1
     assert receiver.taken[0][0]["Webhook-Id"] == f"wh_{first[0].id}"
-    assert not operations.record_outcome(first[0], operations.Outcome(problem="late")), "the first one is fenced off"
+    assert not outbox.record_outcome(first[0], outbox.Outcome(problem="late")), "the first one is fenced off"
     assert Delivery.objects.get().delivered_at is not None
 
 
@@ -186,7 +184,7 @@ def test_two_senders_at_the_same_time_never_take_the_same_message(endpoint, acto
     def take() -> None:
         start.wait()
         for _ in range(4):
-            taken.extend(claimed.id for claimed in operations.claim_deliveries(most=2))
+            taken.extend(claimed.id for claimed in outbox.claim_deliveries(most=2))
         connection.close()
 
     threads = [threading.Thread(target=take) for _ in range(4)]
@@ -271,7 +269,7 @@ def test_old_messages_are_forgotten_and_waiting_ones_are_not(endpoint, ended):
     waiting, over = Delivery.objects.order_by("id")
     Delivery.objects.update(created_at="2020-01-01T00:00:00Z")
     Delivery.objects.filter(pk=over.pk).update(delivered_at="2020-01-01T00:00:00Z")
-    assert operations.forget_old_deliveries() == 1
+    assert outbox.forget_old_deliveries() == 1
     assert Delivery.objects.get().pk == waiting.pk
 
 

@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 
 from finetune_engine.errors import UserError
 from web_kit import outgoing
-from work_kit.notifications import operations
-from work_kit.notifications.operations import Claimed, Outcome
+from work_kit.notifications import outbox
+from work_kit.notifications.outbox import Claimed, Outcome
 from work_kit.notifications.signing import signed_headers
 from work_kit.outages import OUTAGES, drop_connection
 
@@ -34,13 +34,13 @@ NO_SUCH_MAILBOX = 550
 def send_due() -> int:
     """Send everything that is due now; returns how many sendings were tried."""
     tried = 0
-    while claimed := operations.claim_deliveries(most=AT_ONCE):
+    while claimed := outbox.claim_deliveries(most=AT_ONCE):
         with ThreadPoolExecutor(AT_ONCE) as pool:  # waiting for receivers; the database is asked in this thread only
             outcomes = list(pool.map(_sent, claimed))
         for one, outcome in zip(claimed, outcomes, strict=True):
-            operations.record_outcome(one, outcome)
+            outbox.record_outcome(one, outcome)
             if outcome.status == HTTPStatus.GONE:
-                operations.switch_off_gone(one)
+                outbox.switch_off_gone(one)
         tried += len(claimed)
     return tried
 
@@ -52,7 +52,7 @@ def deliver_until(ended: threading.Event) -> None:
         try:
             send_due()
             if time.monotonic() - tidied > TIDY_SECONDS:
-                operations.forget_old_deliveries()
+                outbox.forget_old_deliveries()
                 tidied = time.monotonic()
         except OUTAGES:
             drop_connection()

@@ -14,7 +14,7 @@ from work_kit import queries
 from work_kit.choices import LEASED, OUT_OF_MEMORY, RETRIED, Reason, State, StopAction
 from work_kit.kinds import JobKind, kind_of
 from work_kit.models import Job, JobEvent
-from work_kit.notifications import operations as notifications
+from work_kit.notifications import outbox
 from work_kit.operations.leases import Lease, held, let_go, locked, state_event
 from work_kit.queue import ring
 
@@ -187,6 +187,6 @@ def finish(job: Job, state: State) -> State:
     job.save()
     if state != State.SUCCEEDED:
         kind_of(job.kind).ended(job)
-    notifications.tell(job)
+    outbox.tell(job)
     state_event(job)
     return state

@@ -25,6 +25,7 @@ from finetune_engine.train.local.examples import Examples, SnapshotFacts, check_
 from finetune_engine.train.local.forward import flat_layout
 from finetune_engine.train.local.fused import fused_lora
 from finetune_engine.train.local.lesson import Lesson
+from finetune_engine.train.local.kernels import use_gpu_kernels
 from finetune_engine.train.local.load import LoadedModel, load_base
 from finetune_engine.train.local.loop import Outcome, train
 from finetune_engine.train.local.memory import is_tight
@@ -69,6 +70,8 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
     threads = use_threads(spec.threads, processes=team.local_size)
     asked = found.parent.settings(spec.training) if found.parent else spec.training
     loaded = load_base(found.ref, precision=asked.precision, on_gpu=team.is_alone, four_bit=asked.peft == "qlora")
+    if team.is_alone and use_gpu_kernels(loaded.model, loaded.device):
+        run.emit("log", level="info", message="Norms, rotations and gates run in Liger's GPU kernels.")
     if found.parent:
         loaded = found.parent.spoken(loaded)
         run.emit("log", level="info", message=found.parent.sentence)

@@ -18,8 +18,8 @@ from finetune_engine.train.provider.ledger import Ledger
 from finetune_engine.train.provider.rows import RowFile, write_rows
 from finetune_engine.train.provider.settings import KEY_VARIABLE, ProviderSettings
 from finetune_engine.train.provider.start import Starter
-from finetune_engine.train.provider.watch import Ending, Watch
-from finetune_engine.train.spec import RunSpec
+from finetune_engine.train.provider.watch import ENDED, Ending, Watch
+from finetune_engine.train.spec import RunSpec, TrainingSpec
 
 METHODS = ("sft", "dpo")
 RECORD = "run.json"
@@ -55,11 +55,15 @@ def run_training(run: Run, spec: RunSpec, out: Path) -> None:
 
 
 def cancel_remote(run: Run, settings: ProviderSettings, out: Path) -> None:
-    """Cancel the job that ``settings.state`` remembers. Raises UserError or EngineError when the provider would not."""
+    """Cancel our job there: the one that ``settings.state`` remembers, or that carries our id. Without one all is well.
+
+    Raises UserError or EngineError when the provider would not.
+    """
     with connect(settings, taken_key()) as client:
-        ledger = Ledger(run, out, settings.state)
-        if ledger.job is not None:
-            Watch(run, client, Line(run, settings), settings, ledger).cancel(ledger.job)
+        line, ledger = Line(run, settings), Ledger(run, out, settings.state)
+        job = Starter(client, line, settings, ledger, TrainingSpec()).find_job()
+        if job is not None and job.status not in ENDED:
+            Watch(run, client, line, settings, ledger).cancel(job.id)
 
 
 def taken_key() -> str:

@@ -240,14 +240,16 @@ def _is_plain(linear: Any) -> bool:
     return held and not biased and not weight.requires_grad
 
 
-def skips_unscored(core: Any) -> bool:
-    """Whether the model now drops positions that are not scored, given ``scored``, before its last norm."""
-    return any(hasattr(layer, "own_forward") for layer in decoder_layers(core)[-1:])
+def skips_unscored(model: Any) -> bool:
+    """Whether the model, peft's wrapping or not, drops positions that are not scored, given ``scored``."""
+    return any(hasattr(layer, "own_forward") for layer in decoder_layers(model)[-1:])
 
 
-def decoder_layers(core: Any) -> list[Any]:
-    """The decoder layers of a causal language model, where they stand as in Llama; else none."""
-    return list(getattr(getattr(core, "model", None), "layers", None) or [])
+def decoder_layers(model: Any) -> list[Any]:
+    """The decoder layers of a causal language model or its body, where they stand as in Llama; else none."""
+    if hasattr(model, "peft_config") and hasattr(model, "get_base_model"):
+        model = model.get_base_model()
+    return list(getattr(getattr(model, "model", model), "layers", None) or [])
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from finetune_engine.train.local import attention
 from finetune_engine.train.local.blocks import fast_blocks, skips_unscored
 from finetune_engine.train.local.collate import Batch, collate, micro_batches
 from finetune_engine.train.local.encode import Encoded
+from finetune_engine.train.local.head import plain_head, scored_loss
 
 # Where a model remembers its own attention while it reads texts laid end to end.
 USUAL = "tunesmith_usual_attention"
@@ -39,6 +40,10 @@ class Judged:
 
 def batch_loss(model: Any, batch: Batch, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """``(sum of nats with its graph, number of right guesses)`` over the scored tokens of one batch."""
+    core = _core(model)
+    weight = plain_head(core)
+    if weight is not None:
+        return scored_loss(_picked(core.model, batch, dtype, "last_hidden_state"), weight, batch.targets)
     logits = picked_logits(model, batch, dtype)
     loss = torch.nn.functional.cross_entropy(logits, batch.targets, reduction="sum")
     return loss, (logits.detach().argmax(-1) == batch.targets).sum()
@@ -46,22 +51,24 @@ def batch_loss(model: Any, batch: Batch, dtype: torch.dtype) -> tuple[torch.Tens
 
 def picked_logits(model: Any, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     """The logits that predict the batch's targets, ``(scored, vocabulary)`` float32."""
+    return _picked(model, batch, dtype, "logits").float()
+
+
+def _picked(module: Any, batch: Batch, dtype: torch.dtype, wanted: str) -> torch.Tensor:
+    """One output of a model at the batch's scored positions, ``(scored, ...)``."""
     flat = batch.segment_lengths is not None
     extra: dict[str, Any] = {"segment_lengths": batch.segment_lengths} if flat else {}
-    if flat and skips_unscored(_core(model)):
-        extra |= {"scored": batch.keep, "logits_to_keep": 0}
-    else:
-        extra["logits_to_keep"] = batch.keep
-    mixed = dtype != torch.float32
-    with torch.autocast(batch.input_ids.device.type, dtype=dtype, enabled=mixed):
-        out = model(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            use_cache=False,
-            **extra,
-        )
-    picked: torch.Tensor = out.logits[0] if flat else out.logits[batch.rows, batch.columns]
-    return picked.float()
+    skips = flat and skips_unscored(module)
+    if skips:
+        extra["scored"] = batch.keep
+    if wanted == "logits":
+        extra["logits_to_keep"] = 0 if skips else batch.keep
+    with torch.autocast(batch.input_ids.device.type, dtype=dtype, enabled=dtype != torch.float32):
+        out = module(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, **extra)
+    found: torch.Tensor = getattr(out, wanted)
+    if wanted != "logits" and not skips:
+        found = found[:, batch.keep]
+    return found[0] if flat else found[batch.rows, batch.columns]
 
 
 def judge(

@@ -162,10 +162,10 @@ class Trial:
         optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate, fused=True)
         self._run.emit("phase", phase="measuring training")
         budget = self._largest(spec.tokens_per_micro_batch, lambda tokens: self._worst(optimizer, tokens))
+        budget = self._largest(budget, lambda tokens: self._usual(optimizer, tokens)) if budget else 0
         self._found["batch_tokens"] = budget
         if budget == 0:
             return
-        self._usual(optimizer, budget)
         self._found["peak_bytes_train"] = self._peak()
         optimizer.zero_grad(set_to_none=True)
         self._run.emit("phase", phase="measuring evaluation")

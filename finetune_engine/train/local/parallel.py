@@ -22,7 +22,9 @@ from finetune_engine.train.local.lesson import Lesson, Sums
 from finetune_engine.train.local.team import Team
 
 
-def spread_gradients(lesson: Lesson, rows: Sequence[Any], *, budget: int, backward: Callable[[torch.Tensor], None]) -> Sums:
+def spread_gradients(
+    lesson: Lesson, rows: Sequence[Any], *, budget: int, backward: Callable[[torch.Tensor], None]
+) -> Sums:
     """This process's part of a step: as ``Objective.add_gradients``, and the sums are those of all processes."""
     total = Sums()
     for group, counts in turns(lesson, rows, budget):
@@ -87,16 +89,14 @@ def spread_out(run: Run, model: Any, team: Team) -> Iterator[None]:
 def spread(model: Any, team: Team) -> None:
     """Spread a model that is the same in every process over them. Once is enough; again and again is fine.
 
-    Each decoder layer is a unit, and what is left (word vectors, last layer) another. Weights of 4 bits cannot be cut
-    apart: every process keeps them whole and only what is trained is spread.
+    Each decoder layer is a unit, and what is left (word vectors, last layer) another.
     """
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     if team.mesh is None or isinstance(model, FSDPModule):
         return
-    whole = {parameter for parameter in model.parameters() if not parameter.is_floating_point()}
     for part in [*decoder_layers(model), model]:
-        fully_shard(part, mesh=team.mesh, reshard_after_forward=True, ignored_params=whole)
+        fully_shard(part, mesh=team.mesh, reshard_after_forward=True)
     for part in model.modules():
         if isinstance(part, FSDPModule):
             # The loss is divided by the whole step's tokens already: add gradients up, do not average them.
@@ -106,7 +106,9 @@ def spread(model: Any, team: Team) -> None:
 
 def decoder_layers(model: torch.nn.Module) -> list[torch.nn.Module]:
     """The layers of a decoder: the module list that holds most weights. Raises UserError when there is none."""
-    lists = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) > 0]
+    lists: list[torch.nn.Module] = [
+        part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) > 0
+    ]
     if not lists:
         raise UserError(
             "bad_config",
@@ -114,7 +116,8 @@ def decoder_layers(model: torch.nn.Module) -> list[torch.nn.Module]:
             field="processes",
             reason="bad_config",
         )
-    return list(max(lists, key=lambda part: sum(parameter.numel() for parameter in part.parameters())))
+    largest = max(lists, key=lambda layers: sum(parameter.numel() for parameter in layers.parameters()))
+    return list(largest.children())
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

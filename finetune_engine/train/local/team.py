@@ -97,7 +97,8 @@ def joined() -> Iterator[Team]:
     backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
     meeting: dict[str, Any] = {"timeout": MEETING}
     if path := os.environ.get(MEETING_FILE):
-        meeting |= {"store": dist.FileStore(path, found.size), "rank": found.rank, "world_size": found.size}
+        store = dist.FileStore(path, found.size)  # type: ignore[attr-defined]
+        meeting |= {"store": store, "rank": found.rank, "world_size": found.size}
     dist.init_process_group(backend, **meeting)
     mesh = init_device_mesh("cuda" if on_gpu else "cpu", (found.size,))
     yield Team(found.rank, found.size, found.local_size, mesh)

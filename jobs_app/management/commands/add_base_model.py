@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -36,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--parameters", type=int, help="how many parameters it has")
         parser.add_argument("--licence", default="", help="the licence of its weights")
         for kind in PRICES:
-            parser.add_argument(f"--{kind}-price", type=_amount, help=f"for a million {kind} tokens")
+            parser.add_argument(f"--{kind}-price", help=f"for a million {kind} tokens")
         parser.add_argument("--currency", default="USD", help="of the prices; three letters")
         parser.add_argument("--price-url", default="", help="the page that tells the prices")
 
@@ -57,13 +56,6 @@ class Command(BaseCommand):
         size = f", {number_words(parameters)} parameters" if parameters else ""
         where = f" at {model.base_url}" if model.base_url else ""
         self.stdout.write(f"{model.key}: {model.name} ({model.get_provider_display()}{where}{size}) can be chosen now.")
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        return Decimal(text)
-    except InvalidOperation as mistake:
-        raise CommandError(f"{text!r} is no amount of money.") from mistake
 
 
 def _price(options: dict[str, Any]) -> dict[str, Any]:

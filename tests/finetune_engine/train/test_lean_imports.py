@@ -36,7 +36,7 @@ def test_a_hidden_package_is_back_afterwards() -> None:
     sys.modules.pop("colorsys", None)
     with hidden(["colorsys"]), pytest.raises(ImportError):
         import colorsys
-    import colorsys  # noqa: F811
+    import colorsys
 
     assert colorsys.rgb_to_hsv(0, 0, 0) == (0, 0, 0)
 

@@ -57,8 +57,8 @@ def test_steps_a_check_and_answers_are_measured(make_spec: MakeSpec, run: Run, m
     found = measure(run, make_spec(**method), started=run.clock.monotonic())
     assert found.fits
     assert found.problem is None
-    assert found.longest_tokens == 4 + 92 + 5 + len("User: \nAnswer:\n") - 1
-    assert found.batch_tokens == 4 * found.longest_tokens
+    assert found.longest_tokens == 1 + len("User: why \nAnswer:\nyes") + 92 + 1
+    assert found.batch_tokens == 4 * 128
     for value in (
         found.tokens_per_second,
         found.step_seconds,
@@ -109,9 +109,7 @@ def test_a_test_run_can_be_cancelled(make_spec: MakeSpec, sink: ListSink) -> Non
         measure(Run(sink, stop=Script(4, "cancel")), make_spec(), started=0.0)
 
 
-def test_data_without_examples_is_the_persons_matter(
-    tiny_model: Path, write_snapshot: WriteSnapshot, run: Run
-) -> None:
+def test_data_without_examples_is_the_persons_matter(tiny_model: Path, write_snapshot: WriteSnapshot, run: Run) -> None:
     raw = {"base_model": {"path": str(tiny_model)}, "snapshot": {"path": str(write_snapshot(0, 4))}}
     with pytest.raises(UserError) as caught:
         measure(run, RunSpec.from_dict(raw), started=0.0)

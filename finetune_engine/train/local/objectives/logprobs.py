@@ -13,6 +13,7 @@ from finetune_engine.train.local.collate import collate, micro_batches
 from finetune_engine.train.local.encode import Encoded
 from finetune_engine.train.local.forward import picked_logits
 from finetune_engine.train.local.lesson import Lesson
+from finetune_engine.train.local.memory import with_less_at_once
 from finetune_engine.train.local.objectives.objective import Between
 
 
@@ -44,15 +45,22 @@ def reference(lesson: Lesson, texts: Sequence[Encoded], between: Between) -> lis
 
     Called before the first step they are the reference: the base model, or the trained model one goes on from.
     """
-    found = [0.0] * len(texts)
     lengths = [len(text.input_ids) for text in texts]
-    with judging(lesson.model):
-        for group in micro_batches(lengths, lesson.spec.tokens_per_eval_batch, flat=lesson.flat):
-            between()
-            logprobs = answers(lesson, [texts[index] for index in group]).logprobs.tolist()
-            for index, value in zip(group, logprobs, strict=True):
-                found[index] = value
-    return found
+
+    def asked(budget: int) -> list[float]:
+        found = [0.0] * len(texts)
+        with judging(lesson.model):
+            for group in micro_batches(lengths, budget, flat=lesson.flat):
+                between()
+                logprobs = answers(lesson, [texts[index] for index in group]).logprobs.tolist()
+                for index, value in zip(group, logprobs, strict=True):
+                    found[index] = value
+        return found
+
+    budget = lesson.spec.tokens_per_eval_batch
+    if not lesson.team.is_alone:
+        return asked(budget)
+    return with_less_at_once(None, asked, budget, longest=max(lengths, default=0), used=sum(lengths))
 
 
 @contextmanager

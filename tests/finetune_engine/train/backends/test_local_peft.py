@@ -300,7 +300,7 @@ def test_answers_that_never_fit_are_left_out_with_a_word(
 ) -> None:
     pairs = [("short", "yes")] * 10 + [("long", "no " * 60)] * 2 + [("check", "yes")] * 2
     run_training(run, make_spec(tiny_model, write_snapshot(12, 2, pairs), max_length=64, num_train_epochs=1), tmp_path)
-    assert [(data["split"], data["count"]) for data in told(sink, "warn")] == [("train", 2)]
+    assert [(data["split"], data["count"]) for data in told(sink, "warn") if "split" in data] == [("train", 2)]
 
 
 def test_a_run_without_validation_rows_keeps_its_last_weights(

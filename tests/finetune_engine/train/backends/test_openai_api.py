@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from finetune_engine.errors import EngineError, UserError
-from finetune_engine.events import Event
-from finetune_engine.ports import Stopped
-from finetune_engine.train.backends.openai_api import plain_csv
-from finetune_engine.train.provider.settings import KEY_VARIABLE
+from finetune_engine.events import Event, ListSink
+from finetune_engine.ports import Run, Stopped
+from finetune_engine.train.backends.openai_api import cancel_remote, plain_csv
+from finetune_engine.train.provider.settings import KEY_VARIABLE, ProviderSettings
 from tests.finetune_engine.train.backends.provider_case import JOB, Case, Told, write_rows
 from tests.protocol_server.script import Become, Checkpoint, Fail, Report, Stay, Succeed, learning_then
 from tests.protocol_server.server import ProtocolServer
@@ -304,6 +304,17 @@ def test_cancel_cancels_there(case: Case, server: ProtocolServer) -> None:
     with pytest.raises(Stopped) as stopped:
         case.run(stop=Told(server, "cancel"))
     assert stopped.value.action == "cancel"
+    assert sent(server)["status"] == "cancelled"
+
+
+def test_a_job_whose_id_we_never_learned_is_found_and_cancelled(case: Case, server: ProtocolServer) -> None:
+    server.script = lambda: learning_then(Stay())
+    with pytest.raises(Stopped):
+        case.run(stop=Told(server, "pause", is_leaving=True))
+    (case.folder / "out" / "remote.json").unlink()
+    case.monkeypatch.setenv(KEY_VARIABLE, server.key)
+    settings = ProviderSettings.from_dict(case.spec().provider)
+    cancel_remote(Run(sink=ListSink()), settings, case.folder / "out")
     assert sent(server)["status"] == "cancelled"
 
 

@@ -60,19 +60,20 @@ def laid_flat(model: Any, rows: list[Encoded] = ROWS) -> tuple[float, list[torch
         return float(loss.detach()), gradients(model, loss)
 
 
+def assert_same(theirs: tuple[float, list[torch.Tensor]], ours: tuple[float, list[torch.Tensor]]) -> None:
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    for expected, found in zip(theirs[1], ours[1], strict=True):
+        assert torch.allclose(expected, found, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
 def test_loss_and_gradients_are_those_of_transformers_and_peft_row_by_row(tiny_model: Path) -> None:
     model = lora_model(tiny(tiny_model))
-    (loss, expected), (ours, found) = textbook(model), laid_flat(model)
-    assert ours == pytest.approx(loss, rel=1e-5)
-    for theirs, own in zip(expected, found, strict=True):
-        assert torch.allclose(theirs, own, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
+    assert_same(textbook(model), laid_flat(model))
 
 
 def test_the_adapters_of_a_few_matrices_learn_the_same(tiny_model: Path) -> None:
     model = lora_model(tiny(tiny_model), target_modules=["q_proj", "up_proj"])
-    (loss, expected), (ours, found) = textbook(model), laid_flat(model)
-    assert ours == pytest.approx(loss, rel=1e-5)
-    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max())) for a, b in zip(expected, found))
+    assert_same(textbook(model), laid_flat(model))
 
 
 def test_biases_are_added() -> None:
@@ -82,9 +83,7 @@ def test_biases_are_added() -> None:
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter)
     model = lora_model(base)
-    (loss, expected), (ours, found) = textbook(model), laid_flat(model)
-    assert ours == pytest.approx(loss, rel=1e-5)
-    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4 * float(a.abs().max())) for a, b in zip(expected, found))
+    assert_same(textbook(model), laid_flat(model))
 
 
 def test_only_scored_positions_pass_the_last_layer(tiny_model: Path) -> None:

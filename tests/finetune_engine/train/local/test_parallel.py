@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from safetensors.torch import load_file
 
@@ -68,23 +70,26 @@ class Training:
         return newest_valid(self.out / "checkpoints")
 
 
+WORDS = ["rent", "notice", "law", "tax"]
+# Rows of many different lengths; 22 to train on leave a step that is not full.
+PAIRS = [("the clause " + "x" * (i % 17), WORDS[i % 4] * (1 + i % 3)) for i in range(29)]
+KINDS = {
+    "adapters": {"target_modules": "all-linear+embeddings"},
+    "all weights": {"packing": False, "peft": "full", "learning_rate": 1e-3},
+}
+
+
 @pytest.fixture
 def train(tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path) -> Any:
-    """Makes trainings of the same rows, of many different lengths; 22 rows leave a step that is not full."""
-    words = ["rent", "notice", "law", "tax"]
-    pairs = [("the clause " + "x" * (i % 17), words[i % 4] * (1 + i % 3)) for i in range(29)]
-    snapshot = write_snapshot(22, 7, pairs)
+    """Makes trainings of the same rows."""
+    snapshot = write_snapshot(22, 7, PAIRS)
     return lambda name, **settings: Training(tmp_path / name, tiny_model, snapshot, **settings)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "settings",
-    [{"target_modules": "all-linear+embeddings"}, {"packing": False, "peft": "full", "learning_rate": 1e-3}],
-    ids=["adapters", "all weights"],
-)
-def test_two_processes_have_the_losses_of_one_at_every_step(train: Any, settings: dict[str, Any]) -> None:
-    one, two = train("one", **settings).run(1), train("two", **settings).run(2)
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_have_the_losses_of_one_at_every_step(train: Any, kind: str) -> None:
+    one, two = train("one", **KINDS[kind]).run(1), train("two", **KINDS[kind]).run(2)
     assert len(one.losses) == 12
     assert two.losses == pytest.approx(one.losses, abs=1e-5)
     valid = [[row["valid_loss"] for row in done.told("metric") if "valid_loss" in row] for done in (one, two)]
@@ -96,18 +101,41 @@ def test_two_processes_have_the_losses_of_one_at_every_step(train: Any, settings
     spread = [data for data in two.told("log") if "spread" in data]
     assert spread, "the parameters were not spread over the processes"
     assert spread[0]["spread"] == spread[0]["parameters"] > 0
+    assert_same_artefact(one, two)
+
+
+def assert_same_artefact(one: Training, two: Training) -> None:
+    """Whole tensors of the same names and shapes, nearly the same numbers, and the same answers."""
+    assert verify_folder(two.out / "artefact") is not None
+    name = "adapter_model.safetensors" if (one.out / "artefact/adapter_config.json").exists() else "model.safetensors"
+    theirs, ours = (load_file(done.out / "artefact" / name) for done in (one, two))
+    assert ours.keys() == theirs.keys()
+    assert all(ours[key].shape == theirs[key].shape for key in ours)
+    assert all(ours[key].allclose(theirs[key], atol=1e-3) for key in ours)
+    answers = [[data["answer"] for data in done.told("sample")[-3:]] for done in (one, two)]
+    assert answers[0] == answers[1] != []
 
 
 @pytest.mark.slow
-def test_a_team_leaves_an_artefact_like_that_of_one_process(train: Any) -> None:
-    one, two = train("one").run(1), train("two").run(2)
-    assert verify_folder(two.out / "artefact") is not None
-    theirs, ours = (load_file(done.out / "artefact" / "adapter_model.safetensors") for done in (one, two))
-    assert ours.keys() == theirs.keys()
-    assert all(ours[name].shape == theirs[name].shape for name in ours)
-    assert all(ours[name].allclose(theirs[name], atol=1e-3) for name in ours)
-    answers = [[data["answer"] for data in done.told("sample")[-3:]] for done in (one, two)]
-    assert answers[0] == answers[1] != []
+def test_learning_from_pairs_is_the_same_in_two_processes(tiny_model: Path, tmp_path: Path) -> None:
+    rows = [
+        {
+            "row": i + 1,
+            "split": "train" if i < 14 else "validation",
+            "messages": json.dumps([{"role": "user", "content": q}, {"role": "assistant", "content": a}]),
+            "rejected": json.dumps([{"role": "assistant", "content": "no " * (1 + i % 3)}]),
+        }
+        for i, (q, a) in enumerate(PAIRS[:18])
+    ]
+    snapshot = tmp_path / "pairs.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), snapshot)
+    settings = {"method": "dpo", "num_train_epochs": 1, "max_length": 96}
+    one, two = (Training(tmp_path / name, tiny_model, snapshot, **settings).run(n) for n, name in ((1, "a"), (2, "b")))
+    assert len(one.losses) == 4
+    assert two.losses == pytest.approx(one.losses, abs=1e-5)
+    assert [row["rewards_margin"] for row in two.told("metric")] == pytest.approx(
+        [row["rewards_margin"] for row in one.told("metric")], abs=1e-4
+    )
 
 
 @pytest.mark.slow
@@ -125,15 +153,13 @@ def test_a_team_that_lost_a_process_goes_on_from_its_checkpoint_bit_for_bit(trai
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
-def test_another_number_of_processes_goes_on_from_a_checkpoint(train: Any, first: int, then: int) -> None:
-    whole = train("whole").run(1)
-    broken = train("broken").run(first)
-    middle = sorted((broken.out / "checkpoints").iterdir())[0]
-    broken.run(then, resume_from=middle)
-    went_on = broken.losses
-    assert 0 < len(went_on) < len(whole.losses)
-    assert went_on == pytest.approx(whole.losses[-len(went_on) :], abs=1e-5)
+def test_another_number_of_processes_goes_on_from_a_checkpoint(train: Any) -> None:
+    one, two = train("one").run(1), train("two").run(2)
+    for first, then in ((one, 2), (two, 1)):
+        middle = sorted((first.out / "checkpoints").iterdir())[0]
+        went_on = train(f"then-{then}").run(then, resume_from=middle).losses
+        assert 0 < len(went_on) < len(one.losses)
+        assert went_on == pytest.approx(one.losses[-len(went_on) :], abs=1e-5)
 
 
 def test_rows_are_dealt_out_evenly_by_length() -> None:
