@@ -118,4 +118,7 @@ def resume_job(*, actor: Actor, job: Job) -> Job:
 
 def note_job(*, job: Job, kind: str, data: dict[str, Any]) -> JobEvent:
     """Say something about a job on behalf of the app that submitted it (``log`` or ``warn``), before or after its run."""
-    return JobEvent.objects.create(job=job, attempt=job.attempt, kind=kind, data=data, at=queries.database_now())
+    with transaction.atomic():
+        # In line with the job's other writers: a reader's cursor must never pass an event that is not committed yet.
+        list(Job.objects.select_for_update().filter(pk=job.pk).values_list("pk"))
+        return JobEvent.objects.create(job=job, attempt=job.attempt, kind=kind, data=data, at=queries.database_now())
