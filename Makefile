@@ -50,7 +50,7 @@ chaos: install-dev ## Kill, freeze and cut off everything, in full (about half a
 	@$(BIN)/python -m tests.chaos.campaign --jobs 50 --kills 200 --seed $(SEED) --postgres $(POSTGRES)
 	@$(BIN)/python -m tests.chaos.outages 60
 	@$(BIN)/python -m tests.chaos.hosts --real-times --postgres $(POSTGRES)
-	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest -q tests/finetune_engine/train/test_random_kills.py
+	@TUNESMITH_CHAOS=1 $(BIN)/python -m pytest -q -s tests/finetune_engine/train/test_random_kills.py tests/finetune_engine/train/test_launch.py
 
 bench: install-dev ## Measure, small; `make bench FULL=1` at full size
 	@$(BIN)/python -m benchmarks $(if $(FULL),--full)

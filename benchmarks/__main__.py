@@ -8,7 +8,8 @@ import json
 import platform
 from pathlib import Path
 
-AREAS = ["preparation", "near_duplicates", "bulk_load", "whole_import", "pii", "generation", "pages", "review", "streams"]
+AREAS = ["preparation", "near_duplicates", "bulk_load", "whole_import", "pii", "generation", "pages", "review"]
+AREAS += ["streams", "training"]
 
 
 def main() -> None:

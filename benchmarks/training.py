@@ -100,16 +100,16 @@ def interleaved(lesson: Lesson, names: list[str]) -> dict[str, dict[str, Any]]:
             arm.process.wait()
 
 
-def check_losses(told: dict[str, dict[str, Any]]) -> float:
-    """The greatest relative difference from the plain recipe at any evaluation. Exits when it is over a hundredth."""
+def check_losses(told: dict[str, dict[str, Any]], against: str = "plain") -> float:
+    """The greatest relative difference from one arm at any evaluation. Exits when it is over a hundredth."""
     greatest = 0.0
     for name, found in told.items():
         for step, loss in found.get("valid", {}).items():
-            expected = told["plain"]["valid"][step]
+            expected = told[against]["valid"][step]
             apart = abs(loss - expected) / expected
             if not apart <= SAME_LOSS:
                 raise SystemExit(
-                    f"training: {name} has validation loss {loss:.4f} at step {step}, plain {expected:.4f}"
+                    f"training: {name} has validation loss {loss:.4f} at step {step}, {against} {expected:.4f}"
                 )
             greatest = max(greatest, apart)
     return greatest

@@ -101,14 +101,13 @@ def our_spec(lesson: Lesson, out: Path) -> dict[str, Any]:
     }
 
 
-def ours(lesson: Lesson) -> dict[str, Any]:
+def ours(lesson: Lesson, turns: Turns) -> dict[str, Any]:
     """``finetune_engine train`` as a job runs it, with a sink that keeps time."""
     from finetune_engine.events import Event
     from finetune_engine.ports import Run
     from finetune_engine.train.backends.local_peft import run_training
     from finetune_engine.train.spec import RunSpec
 
-    turns = Turns(lesson)
     told: dict[str, Any] = {}
 
     class Sink:
@@ -129,14 +128,14 @@ def ours(lesson: Lesson) -> dict[str, Any]:
     return turns.as_dict() | {"tokens": told["trained_tokens"], "facts": facts}
 
 
-def peft_model(lesson: Lesson) -> tuple[Any, Any]:
+def peft_model(lesson: Lesson, load: dict[str, Any] | None = None) -> tuple[Any, Any]:
     """``(model, tokenizer)`` as every tutorial makes them; the adapter starts with the same numbers as ours."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(lesson.model)
-    model = AutoModelForCausalLM.from_pretrained(lesson.model)
+    model = AutoModelForCausalLM.from_pretrained(lesson.model, **(load or {}))
     torch.manual_seed(SEED)
     config = LoraConfig(
         r=RANK,
@@ -225,12 +224,12 @@ def trainer(lesson: Lesson, turns: Turns, *, width: int | None, checkpointing: b
     ).train()
 
 
-def trl(lesson: Lesson, turns: Turns, **settings: Any) -> None:
-    """TRL's SFTTrainer, without the checkpointing and bf16 that it would switch on (both slower on a processor)."""
+def trl(lesson: Lesson, turns: Turns, load: dict[str, Any] | None = None, **settings: Any) -> None:
+    """TRL's SFTTrainer without the checkpointing and, on a processor, the bf16 that it would switch on (both slower)."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    model, tokenizer = peft_model(lesson)
+    model, tokenizer = peft_model(lesson, load)
     common = _trainer_settings(lesson, "trl") | {"max_length": LONGEST, "gradient_checkpointing": False}
     SFTTrainer(
         model=model,
@@ -256,6 +255,41 @@ PEERS: dict[str, Callable[[Lesson, Turns], None]] = {
     "trl_packing": lambda lesson, turns: trl(lesson, turns, **PACKED),
     "trl_padding_free": lambda lesson, turns: trl(lesson, turns, padding_free=True, max_length=None),
 }
+
+GPU = {"use_cpu": False, "bf16": True}
+GPU_WAYS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gpu_trl_dynamic": ("sdpa", {}),
+    "gpu_trl_packing": ("sdpa", PACKED),
+    "gpu_trl_flash": ("flash_attention_2", PACKED),
+}
+
+
+def gpu_trl(name: str, lesson: Lesson, turns: Turns) -> None:
+    """TRL in bf16 on a GPU, by the arm's name with Liger's kernels."""
+    attention, settings = GPU_WAYS[name.removesuffix("_liger")]
+    load = {"dtype": "bfloat16", "attn_implementation": attention}
+    trl(lesson, turns, load, **(GPU | settings | {"use_liger_kernel": name.endswith("_liger")}))
+
+
+def gpu_now() -> float:
+    """Wall time once the GPU has done what it was asked."""
+    import torch
+
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def on_gpu(name: str, lesson: Lesson) -> dict[str, Any]:
+    """One arm of ``benchmarks.training_gpu``."""
+    import torch
+
+    turns = Turns(lesson, now=gpu_now)
+    if name == "gpu_ours":
+        told = ours(lesson, turns)
+    else:
+        gpu_trl(name, lesson, turns)
+        told = turns.as_dict()
+    return told | {"peak_bytes": torch.cuda.max_memory_allocated()}
 
 
 def floor(lesson: Lesson) -> dict[str, Any]:
@@ -291,8 +325,10 @@ def main() -> None:
 
     torch.set_num_threads(int(os.environ["TUNESMITH_THREADS"]))
     lesson = Lesson.open(folder)
-    if name == "ours":
-        told = ours(lesson)
+    if name.startswith("gpu_"):
+        told = on_gpu(name, lesson)
+    elif name == "ours":
+        told = ours(lesson, Turns(lesson))
     elif name == "floor":
         told = floor(lesson)
     else:

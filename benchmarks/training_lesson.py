@@ -15,6 +15,7 @@ MEDIAN_TOKENS, P95_TOKENS, LONGEST, SHORTEST = 80, 354, 512, 12
 ANSWER_SHARE = 0.4
 SUCCESSORS = 8
 BATCH, ACCUMULATE = 4, 4
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}{{ message['content'] + ' ' }}"
     "{% else %}{{ message['content'] + eos_token }}{% endif %}{% endfor %}"
@@ -25,7 +26,7 @@ TEMPLATE = (
 class Sizes:
     """The model, the steps and the rows of one comparison. ``round_steps`` is the length of one turn.
 
-    The last step of each turn is evaluated and not timed.
+    The last step of each turn is evaluated and not timed. ``spread`` is the deviation of the random weights.
     """
 
     vocabulary: int = 4096
@@ -37,6 +38,7 @@ class Sizes:
     rounds: int = 3
     validation: int = 64
     lora_dropout: float = 0.0
+    spread: float = 0.05
 
     @property
     def steps(self) -> int:
@@ -120,12 +122,11 @@ def _write_model(lesson: Lesson) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     sizes = lesson.sizes
-    names = ["<pad>", "<s>", "</s>", "<unk>"] + [f"w{number}" for number in range(4, sizes.vocabulary)]
-    tokenizer = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<unk>"))
+    names = [*SPECIAL.values()] + [f"w{number}" for number in range(4, sizes.vocabulary)]
+    words = models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=SPECIAL["unk_token"])
+    tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
     fast.chat_template = TEMPLATE
     fast.save_pretrained(lesson.model)
     torch.manual_seed(SEED)
@@ -141,7 +142,7 @@ def _write_model(lesson: Lesson) -> None:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
-        initializer_range=0.05,
+        initializer_range=sizes.spread,
     )
     LlamaForCausalLM(config).save_pretrained(lesson.model)
 

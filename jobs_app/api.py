@@ -182,13 +182,6 @@ def list_models(request: HttpRequest) -> dict[str, Any]:
     return {"data": [model_json(row) for row in queries.trained_models(_actor(request).project)], "next_cursor": None}
 
 
-@router.get("/models/{model_id}", auth=key_auth(Act.VIEW), summary="One trained model")
-def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
-    """With its run record."""
-    model = fetch(_actor(request), TrainedModel, pk=model_id)
-    return model_json(model) | {"run": model.run}
-
-
 def _training(actor: Actor, job_id: str) -> TrainingJob:
     return fetch(actor, queries.training_jobs(actor.project), pk=job_id)
 

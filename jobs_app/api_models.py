@@ -90,6 +90,13 @@ def drop_model(request: HttpRequest, job_id: str, step: int) -> Status[None]:
     return Status(204, None)
 
 
+@router.get("/models/{model_id}", auth=key_auth(Act.VIEW), summary="One trained model")
+def get_model(request: HttpRequest, model_id: str) -> dict[str, Any]:
+    """With its run record."""
+    model = fetch(_actor(request), TrainedModel, pk=model_id)
+    return model_json(model) | {"run": model.run}
+
+
 @router.delete("/models/{model_id}", auth=key_auth(Act.OWN), response={204: None}, summary="Delete a trained model")
 def delete_model(request: HttpRequest, model_id: str) -> Status[None]:
     """With its files. 409 while something uses it."""

@@ -21,7 +21,7 @@ def number_words(value: Number | None, places: int | None = None) -> str:
     """
     if value is None:
         return NOTHING
-    if isinstance(value, float) and not math.isfinite(value):
+    if not math.isfinite(value):
         return _("not a number") if math.isnan(value) else _("infinite")
     if places is None:
         places = _natural_places(value)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from finetune_engine.train.local.commit import ASIDE, sweep_aside
 from finetune_engine.train.lock import FolderBusy, take_lock
 from work_kit.choices import TERMINAL, State
 from work_kit.eventfile import EventFile
@@ -41,17 +42,18 @@ def sweep_work_folders() -> None:
         if name not in jobs:
             if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:
                 _remove(path)
-        elif jobs[name].state in {State.SUCCEEDED, State.CANCELLED}:
+        elif jobs[name].state == State.FAILED:
+            _remove(path, only_scraps=True)
+        else:
             tidy(jobs[name])
 
 
 def tidy(job: Job) -> None:
     """Remove what an ended job needs no more: its work folder here, and what killed attempts left in the storage. A failed
-    job keeps its folder, with the logs."""
+    job keeps its folder, with the logs and without what was half-written."""
     if job.state not in TERMINAL:
         return
-    if job.state != State.FAILED:
-        _remove(Path(settings.WORK_DIR) / job.pk)
+    _remove(Path(settings.WORK_DIR) / job.pk, only_scraps=job.state == State.FAILED)
     sweep = getattr(kind_of(job.kind), "tidy", None)
     try:
         if sweep is not None:
@@ -62,12 +64,16 @@ def tidy(job: Job) -> None:
         logger.warning("job %s: the storage could not be tidied", job.pk, exc_info=True)
 
 
-def _remove(path: Path) -> None:
+def _remove(path: Path, *, only_scraps: bool = False) -> None:
     lock = None
     try:
         if (path / "out").is_dir():
             lock = take_lock(path / "out")
-        shutil.rmtree(path, ignore_errors=True)
+        if only_scraps:
+            for parent in {scrap.parent for scrap in path.rglob(f"{ASIDE}*")}:
+                sweep_aside(parent)
+        else:
+            shutil.rmtree(path, ignore_errors=True)
     except FolderBusy:  # somebody still works there; the next round finds it free
         pass
     finally:

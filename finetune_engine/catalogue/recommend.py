@@ -20,7 +20,7 @@ ENOUGH, SOME, TOO_FEW = 30, 15, -20
 CHEAP, PAID, PRIVATE, GOOD = 20, 25, 30, 20
 # Ours, shown apart.
 FITS, TIGHT, TOO_LARGE = 15, -5, -40
-CONTEXT_SHORT, QUICK, ASK_FIRST, OUTDATED, AT_HAND, LEAVES = -30, 10, -5, -15, 5, -40
+CONTEXT_SHORT, QUICK, ASK_FIRST, OUTDATED, CLOSING, AT_HAND, LEAVES = -30, 10, -5, -15, -30, 5, -40
 
 
 @dataclass(frozen=True)
@@ -208,11 +208,14 @@ def _status(entry: CatalogueEntry, today: date) -> Term | None:
     status = entry.status_on(today)
     if status == "available":
         return None
+    if status == "deprecated" and entry.shuts_down_on is not None:
+        day = entry.shuts_down_on.isoformat()
+        return Term(
+            "status", CLOSING, f"Its maker switches it off on {day}, with everything trained on it.", is_ours=True
+        )
     word = (
         "Its maker takes no new training." if status == "closed" else "It is outdated; choose a newer one for new work."
     )
-    if status == "deprecated" and entry.shuts_down_on is not None:
-        word = f"Its maker switches it off on {entry.shuts_down_on:%d.%m.%Y}, with everything trained on it."
     return Term("status", OUTDATED, word, is_ours=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -15,6 +16,15 @@ from finetune_engine.train.lean_imports import import_for
 from finetune_engine.train.spec import RunSpec
 
 STANDARD_INPUT = "-"
+# What a training imports sooner or later; the last ones are found out late: by the optimiser and the commonest models.
+WARM = (
+    "peft",
+    "finetune_engine.train.backends.local_peft",
+    "pyarrow.parquet",
+    "torch._dynamo",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.qwen2.modeling_qwen2",
+)
 
 
 def add_arguments(subparsers: Any) -> None:
@@ -56,10 +66,8 @@ def wait_for_spec(args: argparse.Namespace) -> None:
     """
     if args.spec != STANDARD_INPUT:
         return
-    import peft  # noqa: F401
-
-    import finetune_engine.train.backends.local_peft  # noqa: F401
-
+    for name in WARM:
+        importlib.import_module(name)
     line = sys.stdin.readline()
     if not line.strip():
         raise SystemExit(0)

@@ -241,8 +241,9 @@ class RunSpec:
 
     Every row of ``validation`` is validated on, in place of the snapshot's own validation split. ``continue_from`` is
     the folder of a trained adapter to go on from, ``resume_from`` a checkpoint of this very run. ``threads`` None means
-    all cores this process may use, ``processes`` None that one process trains alone. ``provider`` says where a model
-    is trained that is not on this machine: ``base_url``, ``model`` and the ``state`` of an earlier attempt.
+    all cores this process may use, ``processes`` None that one process trains, or one for each GPU where one cannot hold
+    the model. ``provider`` says where a model is trained that is not on this machine: ``base_url``, ``model`` and the
+    ``state`` of an earlier attempt.
     """
 
     base_model: dict[str, Any]

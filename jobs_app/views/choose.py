@@ -13,7 +13,7 @@ from accounts_app.views.access import project_page
 from finetune_engine.catalogue import recommend
 from finetune_engine.catalogue.recommend import Wishes
 from jobs_app import queries
-from jobs_app.forms import WishesForm
+from jobs_app.advice_forms import WishesForm
 
 SHOWN_FIRST = 6
 WEIGHTS = (
@@ -25,7 +25,7 @@ WEIGHTS = (
     ("context", 0, recommend.CONTEXT_SHORT),
     ("latency", recommend.QUICK, 0),
     ("licence", 0, recommend.ASK_FIRST),
-    ("status", 0, recommend.OUTDATED),
+    ("status", 0, recommend.CLOSING),
     ("at hand", recommend.AT_HAND, 0),
 )
 
@@ -47,5 +47,6 @@ def choose(request: HttpRequest, actor: Actor) -> HttpResponse:
         "weights": WEIGHTS,
         "project": actor.project,
         "may_train": actor.may(Act.TRAIN),
+        "may_own": actor.may(Act.OWN),
     }
     return render(request, "jobs_app/choose.html", context)

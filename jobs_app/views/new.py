@@ -158,5 +158,6 @@ def _page(request: HttpRequest, actor: Actor, form: NewTrainingForm, status: int
         "chosen_base": chosen,
         "chosen_preset": form["preset"].value() or "balanced",
         "outlook": _outlook(actor, form) if form.has_data else None,
+        "may_own": actor.may(Act.OWN),
     }
     return render(request, "jobs_app/new.html", context, status=status)

@@ -144,14 +144,18 @@ def look(case: Case) -> bool:
     """See to what died or froze; whether the case is over."""
     from work_kit.choices import TERMINAL
     from work_kit.models import Job
-    from work_kit.outages import until_answered
+    from work_kit.outages import OperationalError, until_answered
 
     for pid in list(case.workers):
         ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
         if ended and os.WIFSTOPPED(status):
+            try:
+                expire(case)
+            except OperationalError:  # it froze with SQLite's one write lock in its hands: nobody can go on before it
+                os.kill(pid, signal.SIGCONT)
+                continue
             case.frozen.append(pid)
             case.workers.remove(pid)
-            until_answered(lambda: expire(case))
         elif ended:
             case.workers.remove(pid)
             until_answered(lambda: expire(case))

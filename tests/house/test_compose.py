@@ -16,7 +16,7 @@ def _settings_variables() -> set[str]:
         for name in (
             "finetune_site/settings.py",
             "finetune_site/environment.py",
-            "work_kit/supervisor.py",
+            "work_kit/machine.py",
             "serving_app/admission.py",
         )
     )

@@ -6,8 +6,6 @@ Written from OpenAI's published API (the types of the ``openai`` package) alone;
 from __future__ import annotations
 
 import csv
-import email.parser
-import email.policy
 import io
 import itertools
 import json
@@ -16,51 +14,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
+from tests.protocol_server.http import Handler, Http
 from tests.protocol_server.script import Become, Call, Checkpoint, Fail, Move, Report, Say, Stay, Succeed, ordinary
+from tests.protocol_server.trouble import Refusal, Trouble
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 FEWEST_EXAMPLES = 10
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 SUPERVISED = frozenset({"n_epochs", "batch_size", "learning_rate_multiplier"})
 METHODS = {"supervised": SUPERVISED, "dpo": SUPERVISED | {"beta"}}
-
-
-class Refusal(Exception):
-    """An answer with OpenAI's error object."""
-
-    def __init__(self, status: int, message: str, *, code: str | None = None, param: str | None = None) -> None:
-        super().__init__(message)
-        self.status, self.message, self.code, self.param = status, message, code, param
-
-    def body(self) -> dict[str, Any]:
-        kind = {401: "authentication_error", 429: "rate_limit_error"}.get(self.status, "invalid_request_error")
-        kind = "server_error" if self.status >= 500 else kind
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
-
-
-@dataclass
-class Trouble:
-    """What goes wrong with the next ``times`` requests whose method and path match.
-
-    ``how``: ``status`` answers with it at once; ``silence`` never answers; ``cut`` closes the connection before the body is
-    read; ``lost_answer`` does the work, then closes the connection without telling.
-    """
-
-    method: str
-    path: str
-    how: str = "status"
-    status: int = 500
-    message: str = "The server had an error while processing your request."
-    code: str | None = None
-    headers: dict[str, str] = field(default_factory=dict)
-    times: int = 1
-
-    def fits(self, method: str, path: str) -> bool:
-        return self.times > 0 and method == self.method and re.fullmatch(self.path, path) is not None
 
 
 @dataclass
@@ -111,7 +75,7 @@ class ProtocolServer:
         self.lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._closing = threading.Event()
-        self._http = _Http(("127.0.0.1", 0), _Handler)
+        self._http = Http(("127.0.0.1", 0), Handler)
         self._http.house = self
 
     def __enter__(self) -> ProtocolServer:
@@ -365,175 +329,3 @@ def _is_pair(row: dict[str, Any]) -> bool:
     asked = (row.get("input") or {}).get("messages")
     answers = [row.get("preferred_output"), row.get("non_preferred_output")]
     return _is_conversation(asked, ends=False) and all(_is_conversation(answer) for answer in answers)
-
-
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    house: ProtocolServer
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One request: trouble first, then the key, then the call."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = 1 << 16  # head and body in one packet: two would wait 40 ms for each other
-    server: _Http
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self._answer()
-
-    def do_POST(self) -> None:
-        self._answer()
-
-    def do_DELETE(self) -> None:
-        self._answer()
-
-    def _answer(self) -> None:
-        house = self.server.house
-        parts = urlsplit(self.path)
-        path = parts.path.removeprefix("/v1")
-        with house.lock:
-            house.requests.append((self.command, path))
-            house.authorizations.append(self.headers.get("Authorization", ""))
-            trouble = next((one for one in house.troubles if one.fits(self.command, path)), None)
-            if trouble is not None:
-                trouble.times -= 1
-        if trouble is not None and trouble.how == "cut":
-            self.rfile.read(min(512, int(self.headers.get("Content-Length") or 0)))
-            return self._hang_up()
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if trouble is not None and trouble.how == "silence":
-            house.stay_silent()
-            return self._hang_up()
-        if trouble is not None and trouble.how == "status":
-            return self._send(
-                trouble.status, Refusal(trouble.status, trouble.message, code=trouble.code).body(), trouble.headers
-            )
-        try:
-            with house.lock:
-                status, answer = 200, self._called(house, path, dict(parse_qsl(parts.query)), body)
-        except Refusal as refusal:
-            status, answer = refusal.status, refusal.body()
-        if trouble is not None and trouble.how == "lost_answer":
-            return self._hang_up()
-        return self._send(status, answer, {})
-
-    def _called(self, house: ProtocolServer, path: str, query: dict[str, str], body: bytes) -> Any:
-        if self.headers.get("Authorization") != f"Bearer {house.key}":
-            raise Refusal(401, "Incorrect API key provided. You can find your API key at the provider's site.",
-                          code="invalid_api_key")  # fmt: skip
-        for method, pattern, call in ROUTES:
-            found = re.fullmatch(pattern, path)
-            if method == self.command and found is not None:
-                return call(house, found.groups(), query, self._read(body))
-        raise Refusal(404, f"Invalid URL ({self.command} /v1{path})")
-
-    def _read(self, body: bytes) -> dict[str, Any]:
-        kind = self.headers.get("Content-Type", "")
-        if not kind.startswith("multipart/form-data"):
-            return dict(json.loads(body)) if body else {}
-        head = f"Content-Type: {kind}\r\n\r\n".encode()
-        message = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
-        fields: dict[str, Any] = {}
-        for part in message.iter_parts():
-            name = part.get_param("name", header="content-disposition")
-            content = part.get_payload(decode=True)
-            fields[str(name)] = (part.get_filename(), content) if part.get_filename() else bytes(content).decode()
-        return fields
-
-    def _send(self, status: int, answer: Any, headers: dict[str, str]) -> None:
-        content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        self.send_response(status)
-        self.send_header(
-            "Content-Type", "application/octet-stream" if isinstance(answer, bytes) else "application/json"
-        )
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        try:
-            self.wfile.write(content)
-            self.wfile.flush()
-        except OSError:
-            self.close_connection = True
-
-    def _hang_up(self) -> None:
-        self.close_connection = True
-        try:
-            self.connection.shutdown(2)
-        except OSError:
-            pass
-
-
-def page(rows: list[dict[str, Any]], query: dict[str, str], limit: int = 20) -> dict[str, Any]:
-    """The rows after the cursor, newest first, as a cursor page."""
-    if after := query.get("after"):
-        ids = [row["id"] for row in rows]
-        rows = rows[ids.index(after) + 1 :] if after in ids else []
-    size = int(query.get("limit") or limit)
-    return {"object": "list", "data": rows[:size], "has_more": len(rows) > size}
-
-
-def _list_files(house: ProtocolServer, query: dict[str, str]) -> dict[str, Any]:
-    rows = [file.as_dict() for file in reversed(house.files.values())]
-    return page([row for row in rows if query.get("purpose") in (None, row["purpose"])], query, 10_000)
-
-
-def _list_jobs(house: ProtocolServer, query: dict[str, str]) -> dict[str, Any]:
-    wanted = {name[9:-1]: value for name, value in query.items() if name.startswith("metadata[")}
-    rows = [job.body for job in reversed(house.jobs.values())]
-    rows = [row for row in rows if all((row["metadata"] or {}).get(key) == value for key, value in wanted.items())]
-    return page(rows, query)
-
-
-def _list_models(house: ProtocolServer) -> dict[str, Any]:
-    base = [{"id": name, "object": "model", "created": 0, "owned_by": "system"} for name in house.base_models]
-    return {"object": "list", "data": base + list(house.tuned.values())}
-
-
-def _model(house: ProtocolServer, name: str) -> dict[str, Any]:
-    found = next((row for row in _list_models(house)["data"] if row["id"] == name), None)
-    if found is None:
-        raise Refusal(404, f"The model '{name}' does not exist", code="model_not_found", param="model")
-    return dict(found)
-
-
-def _delete_file(house: ProtocolServer, file_id: str) -> dict[str, Any]:
-    house.file(file_id)
-    del house.files[file_id]
-    return {"id": file_id, "object": "file", "deleted": True}
-
-
-def _delete_model(house: ProtocolServer, name: str) -> dict[str, Any]:
-    if name not in house.tuned:
-        raise Refusal(404, f"The model '{name}' does not exist", code="model_not_found", param="model")
-    del house.tuned[name]
-    return {"id": name, "object": "model", "deleted": True}
-
-
-Answer = Callable[[ProtocolServer, tuple[str, ...], dict[str, str], dict[str, Any]], Any]
-ROUTES: list[tuple[str, str, Answer]] = [
-    ("POST", r"/files", lambda house, ids, query, body: house.create_file(body)),
-    ("GET", r"/files", lambda house, ids, query, body: _list_files(house, query)),
-    ("GET", r"/files/([^/]+)", lambda house, ids, query, body: house.file(ids[0]).as_dict()),
-    ("GET", r"/files/([^/]+)/content", lambda house, ids, query, body: house.file(ids[0]).content),
-    ("DELETE", r"/files/([^/]+)", lambda house, ids, query, body: _delete_file(house, ids[0])),
-    ("POST", r"/fine_tuning/jobs", lambda house, ids, query, body: house.create_job(body)),
-    ("GET", r"/fine_tuning/jobs", lambda house, ids, query, body: _list_jobs(house, query)),
-    ("GET", r"/fine_tuning/jobs/([^/]+)", lambda house, ids, query, body: house.looked_at(ids[0])),
-    ("POST", r"/fine_tuning/jobs/([^/]+)/cancel", lambda house, ids, query, body: house.cancel(ids[0])),
-    ("POST", r"/fine_tuning/jobs/([^/]+)/pause", lambda house, ids, query, body: house.pause(ids[0])),
-    ("POST", r"/fine_tuning/jobs/([^/]+)/resume", lambda house, ids, query, body: house.resume(ids[0])),
-    ("GET", r"/fine_tuning/jobs/([^/]+)/events", lambda house, ids, query, body: page(house.job(ids[0]).events, query)),
-    (
-        "GET",
-        r"/fine_tuning/jobs/([^/]+)/checkpoints",
-        lambda house, ids, query, body: page(house.job(ids[0]).checkpoints, query, 10),
-    ),
-    ("GET", r"/models", lambda house, ids, query, body: _list_models(house)),
-    ("GET", r"/models/(.+)", lambda house, ids, query, body: _model(house, ids[0])),
-    ("DELETE", r"/models/(.+)", lambda house, ids, query, body: _delete_model(house, ids[0])),
-]

@@ -28,6 +28,7 @@ def render(text: str, **context) -> str:
         (12345.678, "12,345.7"),
         (Decimal("2"), "2"),
         (math.nan, "not a number"),
+        ("nan", "not a number"),  # as events spell it
         (math.inf, "infinite"),
         ("", "–"),
     ],

@@ -60,7 +60,7 @@ def takes_varlen(query: torch.Tensor) -> bool:
 def _has_flash(device: int) -> bool:
     """Flash attention needs compute capability 8.0 and a torch that was built with it."""
     try:
-        import torch.nn.attention.varlen  # noqa: F401
+        import torch.nn.attention.varlen
     except ImportError:
         return False
     return torch.cuda.get_device_capability(device)[0] >= 8 and torch.backends.cuda.is_flash_attention_available()
@@ -80,11 +80,12 @@ def _varlen(
     bounds, longest = _bounds(lengths, query.device), max(lengths)
     q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
     back = -1 if window is None or window >= longest else window - 1
-    mixed: torch.Tensor = varlen.varlen_attn(
+    mixed: Any = varlen.varlen_attn(
         q, k, v, bounds, bounds, longest, longest,
         scale=scaling, window_size=(back, 0), enable_gqa=q.shape[1] != k.shape[1],
     )  # fmt: skip
-    return mixed[None]
+    whole: torch.Tensor = mixed[None]
+    return whole
 
 
 @lru_cache(maxsize=2)

@@ -89,9 +89,9 @@ class Norm(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
         """x ``(tokens, width)``, weight ``(width,)``."""
         size = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        scale = size.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
+        scale: torch.Tensor = size.square_().div_(x.shape[-1]).add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).mul_(weight)
+        return torch.mul(x, scale).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> Any:
@@ -200,8 +200,8 @@ def _block_forward(
     reads = project(_norm(layer.input_layernorm, x), [getattr(attention, name) for name in QKV])
     q, k, v = (part.view(tokens, -1, attention.head_dim) for part in reads)
     q, k = _apply(Rotation, q, cos, sin), _apply(Rotation, k, cos, sin)
-    heads = (part.transpose(0, 1)[None] for part in (q, k, v))
-    mixed, _ = flat_attention(attention, *heads, None, scaling=attention.scaling, segment_lengths=segment_lengths)
+    q, k, v = (part.transpose(0, 1)[None] for part in (q, k, v))
+    mixed, _ = flat_attention(attention, q, k, v, None, scaling=attention.scaling, segment_lengths=segment_lengths)
     mixed = mixed.reshape(tokens, -1)
     if scored is not None and layer.is_last:
         x, mixed = x[scored], mixed[scored]

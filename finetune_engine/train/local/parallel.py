@@ -91,23 +91,25 @@ def spread(model: Any, team: Team) -> None:
 
     Each decoder layer is a unit, and what is left (word vectors, last layer) another.
     """
+    if team.mesh is None:
+        return
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
-    if team.mesh is None or isinstance(model, FSDPModule):
+    if isinstance(model, FSDPModule):
         return
-    for part in [*decoder_layers(model), model]:
-        fully_shard(part, mesh=team.mesh, reshard_after_forward=True)
-    for part in model.modules():
-        if isinstance(part, FSDPModule):
+    for unit in [*decoder_layers(model), model]:
+        fully_shard(unit, mesh=team.mesh, reshard_after_forward=True)
+    for unit in model.modules():
+        if isinstance(unit, FSDPModule):
             # The loss is divided by the whole step's tokens already: add gradients up, do not average them.
-            part.set_gradient_divide_factor(1.0)
-            part.set_force_sum_reduction_for_comms(True)
+            unit.set_gradient_divide_factor(1.0)
+            unit.set_force_sum_reduction_for_comms(True)
 
 
 def decoder_layers(model: torch.nn.Module) -> list[torch.nn.Module]:
     """The layers of a decoder: the module list that holds most weights. Raises UserError when there is none."""
     lists: list[torch.nn.Module] = [
-        part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) > 0
+        found for found in model.modules() if isinstance(found, torch.nn.ModuleList) and len(found) > 0
     ]
     if not lists:
         raise UserError(

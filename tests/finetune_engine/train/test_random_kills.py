@@ -115,7 +115,7 @@ def kill_somewhere(start: Start, spec: Path, out: Path, events: Path, dice: rand
     wanted = dice.randrange(STEPS_BEFORE_A_KILL)
     wait_for(lambda: len(steps_told(events)) >= wanted or trainer.exitcode is not None)
     time.sleep(dice.random() * STEP_SECONDS)  # the moment itself is what is being drawn
-    assert trainer.exitcode is None, "the training was over before the kill"
+    assert trainer.exitcode is None, f"the training was over before the kill: {events.read_text()[-500:]}"
     trainer.kill()
     wait_for(lambda: trainer.exitcode is not None)
     return steps_told(events)

@@ -128,3 +128,46 @@ def test_a_run_spec_names_every_part_that_is_wrong() -> None:
 def test_the_settings_are_readable_without_torch() -> None:
     code = "import sys, finetune_engine.train.spec; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "peft", "rate"), [("dpo", "lora", 5e-6), ("kto", "qlora", 5e-6), ("dpo", "full", 5e-7)]
+)
+def test_learning_from_preferences_takes_small_steps(method: str, peft: str, rate: float) -> None:
+    settled = TrainingSpec(method=method, peft=peft).effective(100, BaseFacts(parameters=7_000_000_000))
+    assert settled.learning_rate == pytest.approx(rate)
+
+
+def test_a_pair_may_take_the_memory_of_two_texts() -> None:
+    one, two = (TrainingSpec(method=method).effective(100, BaseFacts()) for method in ("sft", "dpo"))
+    assert two.tokens_per_micro_batch == 2 * one.tokens_per_micro_batch
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"method": "dpo", "completion_only_loss": False}, "completion_only_loss"),
+        ({"method": "kto", "desirable_weight": 0, "undesirable_weight": 0}, "desirable_weight"),
+    ],
+)
+def test_settings_of_preference_methods_that_contradict_each_other_are_named(settings: dict, field: str) -> None:
+    with pytest.raises(SpecProblems) as caught:
+        TrainingSpec.from_dict(settings)
+    assert [problem.field for problem in caught.value.problems] == [field]
+
+
+def test_a_run_spec_carries_validation_parent_processes_and_provider() -> None:
+    raw = {
+        "base_model": {"path": "x"},
+        "snapshot": {"path": "a.parquet"},
+        "validation": {"path": "b.parquet", "sha256": "0"},
+        "continue_from": "model",
+        "processes": 2,
+        "provider": {"base_url": "https://example.org", "model": "m"},
+    }
+    spec = RunSpec.from_dict(raw)
+    assert spec.validation is not None
+    assert (spec.validation.path, spec.continue_from, spec.processes) == ("b.parquet", "model", 2)
+    with pytest.raises(SpecProblems) as caught:
+        RunSpec.from_dict(raw | {"processes": 0, "provider": "openai", "validation": {}, "snapshot": {}})
+    assert {problem.field for problem in caught.value.problems} >= {"processes", "provider", "snapshot"}

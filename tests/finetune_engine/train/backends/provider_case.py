@@ -66,7 +66,7 @@ class Case:
             "allowed_hosts": [self.server.host],
             "poll_seconds": 0.01,
             "first_pause_seconds": 0.01,
-            "patience_seconds": 0.5,
+            "patience_seconds": 60.0,
             "answer_seconds": 5.0,
         }
         return RunSpec.from_dict(

@@ -162,7 +162,7 @@ def test_a_refused_key_ends_the_job_with_the_providers_own_words(case: Case, ser
 
 def test_retry_after_is_honoured_to_the_second(case: Case, server: ProtocolServer) -> None:
     server.fail("POST", FILES, status=429, headers={"Retry-After": "1"}, message="Rate limit reached.")
-    events = case.run(case.spec(patience_seconds=20))
+    events = case.run()
     trouble = next(event for event in events if event.kind == "warn")
     after = next(event for event in events if "are at the provider" in str(event.data.get("message")))
     assert "Trying again in 1 s" in trouble.data["message"]
@@ -192,14 +192,14 @@ def test_a_create_that_is_never_answered_is_looked_for_before_it_is_repeated(
     case: Case, server: ProtocolServer
 ) -> None:
     server.fail("POST", JOBS, "silence")
-    case.run(case.spec(answer_seconds=0.3, patience_seconds=20))
+    case.run(case.spec(answer_seconds=1.0))
     assert sent(server)["status"] == "succeeded"
 
 
 def test_a_provider_that_stays_broken_before_the_start_fails_the_job(case: Case, server: ProtocolServer) -> None:
     server.fail("POST", FILES, status=503, message="Overloaded.", times=10_000)
     with pytest.raises(EngineError, match="Overloaded") as failed:
-        case.run()
+        case.run(case.spec(patience_seconds=0.2))
     assert failed.value.reason == "provider_error"
     assert server.jobs == {}
 
@@ -279,7 +279,7 @@ def test_a_crash_before_the_id_was_noted_makes_no_second_job(case: Case, server:
 def test_a_file_that_was_sent_already_is_not_sent_again(case: Case, server: ProtocolServer) -> None:
     server.fail("POST", JOBS, status=503, times=10_000)
     with pytest.raises(EngineError):
-        case.run()
+        case.run(case.spec(patience_seconds=0.2))
     (case.folder / "out" / "remote.json").unlink()
     server.troubles.clear()
     case.run()
@@ -289,7 +289,7 @@ def test_a_file_that_was_sent_already_is_not_sent_again(case: Case, server: Prot
 def test_a_file_that_the_provider_has_forgotten_is_sent_again(case: Case, server: ProtocolServer) -> None:
     server.fail("POST", JOBS, status=503, times=10_000)
     with pytest.raises(EngineError):
-        case.run()
+        case.run(case.spec(patience_seconds=0.2))
     server.troubles.clear()
     server.files.clear()  # they expired
     case.run()
