@@ -56,7 +56,8 @@ def commit(job: Job, data: dict[str, Any], workdir: Path) -> None:
         return
     prefix = f"projects/{job.project_id}/checkpoints/{job.pk}/{job.attempt}-{row.step:08d}-{new_id()[-8:]}"
     try:
-        store_tree(folder, prefix)
+        if MANIFEST not in store_tree(folder, prefix):  # the trainer began to remove it meanwhile, manifest first
+            return
     except Exception as problem:
         if not is_storage_problem(problem):
             raise

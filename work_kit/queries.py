@@ -136,7 +136,8 @@ def events_after(job_id: str, cursor: int, limit: int = 1000) -> list[JobEvent]:
 
 def metric_points(job_id: str) -> list[dict[str, Any]]:
     """One point per optimizer step, ascending. An attempt that resumed at a step takes the place of everything that
-    earlier ones said of that step and later ones: what they learnt after it is not in the model."""
+    earlier ones said of that step and later ones, and a result of so many ``steps`` ends the curve: what was learnt
+    after that is not in the model."""
     points: dict[int, dict[str, Any]] = {}
     latest = 0
     rows = JobEvent.objects.filter(job_id=job_id, kind="metric").order_by("id").values_list("attempt", "data")
@@ -146,7 +147,9 @@ def metric_points(job_id: str) -> list[dict[str, Any]]:
             points = {before: point for before, point in points.items() if before < step}
             latest = attempt
         points[step] = points.get(step, {}) | data
-    return [points[step] for step in sorted(points)]
+    results = JobEvent.objects.filter(job_id=job_id, kind="result").order_by("-id").values_list("data", flat=True)
+    kept = (results.first() or {}).get("steps")
+    return [points[step] for step in sorted(points) if not isinstance(kept, int) or step <= kept]
 
 
 def log_lines(job_id: str, limit: int = 200) -> list[JobEvent]:

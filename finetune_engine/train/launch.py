@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ class Others:
         if not self._is_over.wait(GRACE_SECONDS * 2):
             problem = self._problem
             data = {"reason": problem.reason, "code": problem.reason, "message": problem.message}
-            self._sink.emit(Event("error", 0.0, data))
+            self._sink.emit(Event("error", time.time(), data))
             os._exit(1)
 
 

@@ -156,11 +156,7 @@ class _Keys:
     @classmethod
     def of(cls, project: Project | None) -> _Keys:
         """All keys that the project may use; none without a project."""
-        return (
-            cls(tuple(connections_of(project)), bool(operators_key()))
-            if project is not None
-            else cls()
-        )
+        return cls(tuple(connections_of(project)), bool(operators_key())) if project is not None else cls()
 
     def opens(self, entry: CatalogueEntry) -> bool:
         """Whether there is a key for the provider of this model (as ``connections.access_to`` decides)."""

@@ -35,6 +35,7 @@ WORKER_WRITES = (
     "release",
 )
 WITH_A_LIVE_TRAINER = ("lease", "events", "checkpoint_row")
+STRANDING = ("claim", "end_attempt", "release")  # a worker that lives on, but has lost sight of its job
 NEEDS = {"end_attempt": {"fault": "error_once"}, "release": {"wait_once": True}}
 
 
@@ -51,6 +52,7 @@ class Case:
     workers: list[int] = field(default_factory=list)
     frozen: list[int] = field(default_factory=list)
     begun: float = 0.0
+    is_reaped: bool = False
 
     @property
     def name(self) -> str:
@@ -160,6 +162,9 @@ def look(case: Case) -> bool:
             case.workers.remove(pid)
             until_answered(lambda: expire(case))
     wake_trainers(case)
+    if case.how == "raise" and case.write in STRANDING and case.mark.exists() and not case.is_reaped:
+        case.is_reaped = True
+        until_answered(lambda: expire(case))
     if time.monotonic() - case.begun > SECONDS_PER_CASE:
         for pid in [*case.workers, *case.frozen]:
             kill(pid)

@@ -69,7 +69,7 @@ def train(args: argparse.Namespace, run: Run) -> None:
         (folder / "metrics.csv").write_text(f"step,train_loss\n{step},{1.0 / step}\n")
 
     digest = commit_folder(args.out / "artefact", write, name="artefact")
-    run.emit("result", artefact="artefact", manifest_sha256=digest, best_step=step)
+    run.emit("result", artefact="artefact", manifest_sha256=digest, best_step=step, steps=step)
 
 
 def _save(run: Run, kept: Path, step: int, value: str) -> None:

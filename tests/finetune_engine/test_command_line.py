@@ -87,7 +87,7 @@ def test_a_training_needs_no_web_framework(tiny_model: Path, write_snapshot: Wri
 def test_a_mistake_in_the_spec_exits_two_and_names_the_fields(
     tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path
 ) -> None:
-    spec = write_spec(tmp_path, tiny_model, write_snapshot(), r=-1, method="kto")
+    spec = write_spec(tmp_path, tiny_model, write_snapshot(), r=-1, method="ppo")
     ended = engine("train", spec, "--out", tmp_path / "out")
     error = events(ended.stdout)[-1]
     assert (ended.returncode, error.kind, error.data["reason"]) == (2, "error", "bad_config")

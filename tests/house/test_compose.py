@@ -17,6 +17,7 @@ def _settings_variables() -> set[str]:
             "finetune_site/settings.py",
             "finetune_site/environment.py",
             "work_kit/machine.py",
+            "jobs_app/queries/estimates.py",
             "serving_app/admission.py",
         )
     )

@@ -73,6 +73,18 @@ def test_a_storage_that_fails_costs_one_checkpoint_and_not_the_training(keep, mo
     assert not Checkpoint.objects.get().is_committed
 
 
+def test_a_checkpoint_that_the_trainer_removes_while_it_is_stored_is_not_committed(keep, monkeypatch):
+    real = checkpoints.store_tree
+
+    def removed_first(folder, prefix):
+        (folder / "manifest.json").unlink()
+        return real(folder, prefix)
+
+    monkeypatch.setattr(checkpoints, "store_tree", removed_first)
+    keep(5)
+    assert not Checkpoint.objects.get().is_committed
+
+
 def test_training_goes_on_from_the_newest_folder_on_this_host(keep):
     keep(5)
     keep(10)

@@ -158,3 +158,12 @@ def test_a_mistake_in_the_operators_file_is_told_and_breaks_nothing(settings, tm
     (tmp_path / "models.toml").write_text(text)
     assert "models.toml is not used" in queries.catalogue_problem()
     assert queries.find_base_model("demo-base") is not None
+
+
+@pytest.mark.parametrize(("name", "most"), [("choose", 12), ("advice", 12)])
+def test_the_pages_ask_the_database_a_dozen_times_at_most(
+    client_for, viewer, project, counted, worker, name, most, django_assert_max_num_queries
+):
+    browser = client_for(viewer)
+    with django_assert_max_num_queries(most):
+        browser.get(f"/p/{project.slug}/train/{name}")

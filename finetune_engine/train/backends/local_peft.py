@@ -24,8 +24,8 @@ from finetune_engine.train.local.device import use_threads
 from finetune_engine.train.local.examples import Examples, SnapshotFacts, check_snapshot, encode_split
 from finetune_engine.train.local.forward import flat_layout
 from finetune_engine.train.local.fused import fused_lora
-from finetune_engine.train.local.lesson import Lesson
 from finetune_engine.train.local.kernels import use_gpu_kernels
+from finetune_engine.train.local.lesson import Lesson
 from finetune_engine.train.local.load import LoadedModel, load_base
 from finetune_engine.train.local.loop import Outcome, train
 from finetune_engine.train.local.memory import is_tight
