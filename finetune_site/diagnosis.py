@@ -83,7 +83,9 @@ def _disk() -> list[Finding]:
     work = Path(settings.WORK_DIR)
     if work.is_dir():
         size = sum(path.stat().st_size for path in work.rglob("*") if path.is_file())
-        sentence += f"; {size / 2**20:.0f} MB are work folders of jobs; each project's page House-keeping says what can go"
+        sentence += (
+            f"; {size / 2**20:.0f} MB are work folders of jobs; each project's page House-keeping says what can go"
+        )
     return [Finding("Disk", "ok" if free > LOW_DISK_BYTES else "note", sentence)]
 
 

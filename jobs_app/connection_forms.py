@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
@@ -33,7 +35,7 @@ class ConnectionForm(StyledForm):
 class ChangeConnectionForm(ConnectionForm):
     """Another name, address or key."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["key"].required = False
         self.fields["key"].help_text = _("Empty keeps the stored key. A new address needs its key.")

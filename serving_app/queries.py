@@ -198,4 +198,6 @@ def use_of_model(model: TrainedModel) -> str:
     active = Deployment.objects.filter(trained_model=model, state=DeploymentState.ACTIVE).first()
     if active is None:
         return ""
-    return f"This model is deployed as {active.alias!r}. Retire the deployment or put another model there, then delete it."
+    return (
+        f"This model is deployed as {active.alias!r}. Retire the deployment or put another model there, then delete it."
+    )

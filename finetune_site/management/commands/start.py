@@ -131,7 +131,15 @@ def programs(host: str, port: int) -> list[Program]:
 def _remote_worker(worker: list[str]) -> list[str]:
     """The worker that watches jobs at providers: they wait rather than compute, so one process has several in threads."""
     threads = [word for word in worker if not word.startswith("--pool")]
-    return [*threads, "--pool=threads", f"--concurrency={settings.REMOTE_JOBS_AT_ONCE}", "-Q", "remote", "-n", "remote@%h"]
+    return [
+        *threads,
+        "--pool=threads",
+        f"--concurrency={settings.REMOTE_JOBS_AT_ONCE}",
+        "-Q",
+        "remote",
+        "-n",
+        "remote@%h",
+    ]
 
 
 def _embedded_queue() -> list[str]:
