@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from finetune_engine.catalogue.advice import CHANGES, LEVELS
 from web_kit.forms import StyledForm
 
-LEVEL_WORDS = {"low": _("low"), "medium": _("middling"), "high": _("high")}
+LEVEL_WORDS = {"low": _("Low"), "medium": _("Medium"), "high": _("High")}
 SPECIFICITY_WORDS = {
     "low": _("General: anybody could answer"),
     "medium": _("Partly special: our own way of doing it"),
@@ -70,5 +70,5 @@ class WishesForm(StyledForm):
     budget = forms.ChoiceField(label=_("Budget"), choices=list(LEVEL_WORDS.items()), required=False)
     performance = forms.ChoiceField(label=_("Quality"), choices=list(LEVEL_WORDS.items()), required=False)
     latency = forms.ChoiceField(
-        label=_("Answers"), choices=[("any", _("any speed")), ("fast", _("fast"))], required=False
+        label=_("Answers"), choices=[("any", _("Any speed")), ("fast", _("Fast"))], required=False
     )
