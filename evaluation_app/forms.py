@@ -12,7 +12,7 @@ from datasets_app.models import Snapshot
 from datasets_app.queries import ready_snapshots
 from evaluation_app.choices import Split, Suite
 from jobs_app.models import TrainedModel
-from jobs_app.queries import trained_models
+from jobs_app.queries import models_with_files
 from web_kit.forms import StyledForm
 
 
@@ -43,7 +43,7 @@ class EvaluationForm(StyledForm):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["trained_model"].queryset = trained_models(project)  # type: ignore[attr-defined]
+        self.fields["trained_model"].queryset = models_with_files(project)  # type: ignore[attr-defined]
         self.fields["snapshot"].queryset = ready_snapshots(project)  # type: ignore[attr-defined]
 
     def wishes(self) -> dict[str, Any]:

@@ -68,9 +68,10 @@ class ListSink:
 
 
 def parse_line(line: str) -> Event | None:
-    """The event on a line, or None when the line is not one (a library printed something)."""
+    """The event on a line, or None when the line is not one (a library printed something). The character NUL, which models
+    do say and PostgreSQL does not take, becomes U+FFFD."""
     try:
-        raw = json.loads(line)
+        raw = json.loads(line.replace("\\u0000", "\\ufffd"))
     except ValueError:
         return None
     if not isinstance(raw, dict) or raw.get("kind") not in KINDS or not isinstance(raw.get("data"), dict):

@@ -152,6 +152,8 @@ def _judge(at: _Standing) -> Step:
     name = _("Judge")
     if at.model is None:
         return Step(name, "later", _("Measure the new model against its base."))
+    if at.model.remote_name:
+        return Step(name, "later", _("A model that its provider keeps cannot be measured here."))
     if at.evaluation is None:
         act = _("Evaluate it") if at.may_train else ""
         return Step(name, "now", _("Not measured yet."), "", act, at.url("evaluation:new") + f"?model={at.model.pk}")
@@ -169,6 +171,8 @@ def _use(at: _Standing) -> Step:
     url = at.url("serving:detail")
     if at.deployed:
         return Step(name, "done", _("%(name)s answers.") % {"name": at.deployed}, url, _("Try it"), url)
+    if at.model is not None and at.model.remote_name:
+        return Step(name, "done", _("Its provider answers for it."), at.url("jobs:model", at.model.pk))
     judged = at.evaluation is not None and at.evaluation.work.state == State.SUCCEEDED
     act = _("Deploy it") if judged and at.may_own else ""
     return Step(name, "now" if judged else "later", _("Nothing is deployed yet."), url, act, url)

@@ -43,6 +43,8 @@ class JobIn(BaseModel):  # not ninja's Schema, which drops the fields it does no
     base_model: str
     snapshot: str | None = Field(None, description="Id of a snapshot; or give a dataset.")
     dataset: str | None = Field(None, description="Id of a dataset, whose rows are frozen first when needed.")
+    validation_dataset: str | None = Field(None, description="Id of a dataset of its own to check with.")
+    parent_model: str | None = Field(None, description="Id of a trained model of the same base model, to go on from.")
     name: str = ""
     suffix: str = ""
     metadata: dict[str, str] = Field(default_factory=dict)
@@ -70,8 +72,8 @@ def training_defaults(request: HttpRequest) -> dict[str, Any]:
 def create_job(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
     """Answers 201 once the job is safely stored. ``Idempotency-Key`` makes a repeated call return the first job."""
     actor = _actor(request)
-    snapshot = _mine(actor, Snapshot, body.snapshot, "snapshot")
-    dataset = _mine(actor, Dataset, body.dataset, "dataset")
+    snapshot = mine(actor, Snapshot, body.snapshot, "snapshot")
+    dataset = mine(actor, Dataset, body.dataset, "dataset")
     training = start_training(
         actor=actor,
         name=body.name,
@@ -82,14 +84,17 @@ def create_job(request: HttpRequest, body: JobIn) -> Status[dict[str, Any]]:
         suffix=body.suffix,
         metadata=body.metadata,
         idempotency_key=request.headers.get("Idempotency-Key"),
-        connection=_mine(actor, ProviderConnection, body.connection, "connection"),
+        validation_dataset=mine(actor, Dataset, body.validation_dataset, "validation_dataset"),
+        parent_model=mine(actor, TrainedModel, body.parent_model, "parent_model"),
+        connection=mine(actor, ProviderConnection, body.connection, "connection"),
         provider_settings=body.provider_settings,
         cost_approved=body.cost_approved,
     )
     return Status(201, job_json(_training(actor, training.pk)))
 
 
-def _mine(actor: Actor, model: Any, pk: str | None, field: str) -> Any:
+def mine(actor: Actor, model: Any, pk: str | None, field: str) -> Any:
+    """The project's object that a field of a body names; None without an id. Raises UserError (404) naming the field."""
     if not pk:
         return None
     try:
@@ -203,6 +208,8 @@ def job_json(training: TrainingJob) -> dict[str, Any]:
         "base_model": training.base_model_key,
         "dataset": training.dataset_id,
         "snapshot": training.snapshot_id,
+        "validation_dataset": training.validation_dataset_id,
+        "parent_model": training.parent_model_id,
         "suffix": training.suffix,
         "metadata": training.metadata,
         "settings": training.spec,
@@ -224,7 +231,9 @@ def model_json(model: TrainedModel) -> dict[str, Any]:
         "name": model.name,
         "api_name": model.api_name,
         "base_model": model.base_model_key,
+        "remote_name": model.remote_name or None,  # what the provider that keeps it calls it
         "job": model.training_job_id,
+        "checkpoint_step": model.checkpoint_step,
         "metrics": model.metrics,
         "size_bytes": model.size_bytes,
         "manifest_sha256": model.manifest_sha256,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from ninja import Router
 from pydantic import BaseModel, ConfigDict, Field
 
 from accounts_app.api import key_auth
 from accounts_app.choices import Act
-from accounts_app.permissions import Actor, fetch
+from accounts_app.permissions import Actor
 from datasets_app.models import Dataset, Snapshot
 from finetune_engine.catalogue.advice import Situation, advise
 from finetune_engine.catalogue.recommend import Wishes
 from finetune_engine.errors import UserError
 from jobs_app import queries
+from jobs_app.api import mine
 
 router = Router(tags=["before training"])
 
@@ -71,22 +72,11 @@ def _actor(request: HttpRequest) -> Actor:
     return actor
 
 
-def _mine(actor: Actor, model: Any, pk: str | None, field: str) -> Any:
-    if not pk:
-        return None
-    try:
-        return fetch(actor, model, pk=pk)
-    except Http404 as missing:
-        raise UserError(
-            f"{field}_not_found", f"This project has no {field} {pk!r}.", field=field, status=404
-        ) from missing
-
-
 @router.post("/advice", auth=key_auth(Act.VIEW), summary="Should you fine-tune?")
 def give_advice(request: HttpRequest, body: AdviceIn) -> dict[str, Any]:
     """``verdict`` is ``fine_tune``, ``prompt`` or ``collect_data``; with reasons, and what would change it."""
     answers = body.model_dump(exclude={"dataset"})
-    dataset: Dataset | None = _mine(_actor(request), Dataset, body.dataset, "dataset")
+    dataset: Dataset | None = mine(_actor(request), Dataset, body.dataset, "dataset")
     if dataset is not None:
         told = {"examples": dataset.usable, "good_share": dataset.accepted / dataset.total if dataset.total else None}
         answers |= {name: value for name, value in told.items() if answers[name] is None}
@@ -104,8 +94,8 @@ def list_base_models(request: HttpRequest) -> dict[str, Any]:
 def give_recommendations(request: HttpRequest, body: RecommendationIn) -> dict[str, Any]:
     """All base models, best first: ``model, score, reasons, specs, estimated_cost`` and the points of each reason."""
     actor = _actor(request)
-    snapshot = _mine(actor, Snapshot, body.snapshot, "snapshot")
-    data = snapshot or _mine(actor, Dataset, body.dataset, "dataset")
+    snapshot = mine(actor, Snapshot, body.snapshot, "snapshot")
+    data = snapshot or mine(actor, Dataset, body.dataset, "dataset")
     facts = queries.data_facts(data)
     wishes = Wishes.from_dict(
         {
@@ -126,10 +116,10 @@ def give_recommendations(request: HttpRequest, body: RecommendationIn) -> dict[s
 def give_estimate(request: HttpRequest, body: EstimateIn) -> dict[str, Any]:
     """Ranges of tokens, steps, seconds, money and memory, whether it ``fits``, and what was assumed; null is unknown."""
     actor = _actor(request)
-    data = _mine(actor, Snapshot, body.snapshot, "snapshot") or _mine(actor, Dataset, body.dataset, "dataset")
+    data = mine(actor, Snapshot, body.snapshot, "snapshot") or mine(actor, Dataset, body.dataset, "dataset")
     if data is None:
         raise UserError("data_missing", "Name the data: a snapshot or a dataset.", field="snapshot")
-    validation = _mine(actor, Dataset, body.validation_dataset, "validation_dataset")
+    validation = mine(actor, Dataset, body.validation_dataset, "validation_dataset")
     card = queries.find_base_model(body.base_model, actor.project)
     if card is None:
         raise UserError("unknown_base_model", f"There is no base model {body.base_model!r}.", field="base_model")

@@ -37,16 +37,17 @@ def zip_of_tensorboard(model: TrainedModel) -> IO[bytes] | None:
     """The event files that TensorBoard reads; None when the training wrote none."""
     refuse_without_files(model.remote_name)
     names = [name for name in read_manifest(model.storage_prefix)["files"] if name.startswith(TENSORBOARD)]
-    return _zipped(model, names, folder="tensorboard") if names else None
+    return _zipped(model, names, folder="tensorboard", without=TENSORBOARD) if names else None
 
 
 def _zipped(
-    model: TrainedModel, names: Iterable[str], *, folder: str, texts: dict[str, str] | None = None
+    model: TrainedModel, names: Iterable[str], *, folder: str, without: str = "", texts: dict[str, str] | None = None
 ) -> IO[bytes]:
+    """These stored files in a folder of the archive, their names less the prefix ``without``, and further texts."""
     target = tempfile.TemporaryFile()  # noqa: SIM115  the response closes it
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:  # weights do not shrink
         for name in names:
-            info = _entry(folder, name.removeprefix(TENSORBOARD), model.created_at)
+            info = _entry(folder, name.removeprefix(without), model.created_at)
             with (
                 default_storage.open(f"{model.storage_prefix}/{name}", "rb") as source,
                 archive.open(info, "w", force_zip64=True) as entry,

@@ -19,6 +19,7 @@ from finetune_engine.errors import UserError
 from jobs_app.models import Budget, TrainingJob
 from jobs_app.queries import connections as queries
 from jobs_app.queries.connections import RemoteModel
+from web_kit.wording import money_words
 
 MOST = Decimal(10) ** 9
 CENT = Decimal("0.01")
@@ -68,7 +69,6 @@ def require_approval(*, project: Project, model: RemoteModel, cost: Cost | None,
     Raises UserError ``cost_not_approved`` (402) until a person says yes, unless the budget lets so cheap a training start
     without a question; ``over_budget`` (402), yes or no, when this month's limit does not allow it.
     """
-    Project.objects.select_for_update().get(pk=project.pk)  # two starts at once may not both take the last money
     budget = queries.budget_of(project)
     if cost is None:
         if not approved:
@@ -80,15 +80,15 @@ def require_approval(*, project: Project, model: RemoteModel, cost: Cost | None,
     check_limit(project=project, cost=cost)
     asks = cost.expected > 0 and (cost.currency != budget.currency or cost.expected > budget.ask_above)
     if asks and not approved:
-        sentence = _(
-            "This training costs about %(expected)s %(currency)s (%(low)s to %(high)s). Confirm that it may start."
-        )
-        figures = {name: money(getattr(cost, name)) for name in ("low", "expected", "high")}
-        raise _ask(sentence % (figures | {"currency": cost.currency}))
+        sentence = _("This training costs about %(expected)s (%(low)s to %(high)s). Confirm that it may start.")
+        figures = {name: money_words(getattr(cost, name), cost.currency) for name in ("low", "expected", "high")}
+        raise _ask(sentence % figures)
 
 
 def check_limit(*, project: Project, cost: Cost) -> None:
-    """Raises UserError ``over_budget`` (402) when this month's limit does not allow a training that costs so much."""
+    """Raises UserError ``over_budget`` (402) when this month's limit does not allow a training that costs so much. Call
+    inside the transaction that notes the cost."""
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)  # two at once may not both take the last money
     budget = queries.budget_of(project)
     if budget.monthly_limit is None or not cost.expected:
         return
@@ -101,20 +101,17 @@ def check_limit(*, project: Project, cost: Cost) -> None:
     month = queries.spending(project, budget)
     if month.spent + month.expected + cost.expected > budget.monthly_limit:
         sentence = _(
-            "This training costs about %(cost)s %(currency)s. Of this month's limit of %(limit)s, %(spent)s are spent and "
-            "%(reserved)s are expected for trainings under way, so %(left)s are left. An owner can raise the limit."
+            "This training costs about %(cost)s. Of this month's limit of %(limit)s, %(spent)s are spent and %(reserved)s are "
+            "expected for trainings under way or cancelled, so %(left)s are left. An owner can raise the limit."
         )
-        raise _over(
-            sentence
-            % {
-                "cost": money(cost.expected),
-                "currency": cost.currency,
-                "limit": money(budget.monthly_limit),
-                "spent": money(month.spent),
-                "reserved": money(month.expected),
-                "left": money(month.left or Decimal(0)),
-            }
-        )
+        figures = {
+            "cost": cost.expected,
+            "limit": budget.monthly_limit,
+            "spent": month.spent,
+            "reserved": month.expected,
+            "left": month.left,
+        }
+        raise _over(sentence % {name: money_words(amount, cost.currency) for name, amount in figures.items()})
 
 
 def record_cost(*, training: TrainingJob, trained_tokens: int | None) -> None:
@@ -129,13 +126,6 @@ def record_cost(*, training: TrainingJob, trained_tokens: int | None) -> None:
             why = _("The price of this model is not known here.")
         training.remote = training.remote | {"cost_unknown": str(why)}
     training.save(update_fields=["cost_amount", "cost_currency", "remote"])
-
-
-def money(amount: Decimal) -> str:
-    """To the cent; below one cent, as many digits as it takes to be more than nothing."""
-    if amount and abs(amount) < CENT:
-        return f"{amount.normalize():f}"
-    return f"{amount.quantize(CENT):,}"
 
 
 def _amount(value: Decimal | None, field: str) -> Decimal | None:

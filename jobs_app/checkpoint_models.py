@@ -56,13 +56,23 @@ def use_checkpoint(*, actor: Actor, checkpoint: Checkpoint) -> TrainedModel:
 
 
 def drop_checkpoint_model(*, actor: Actor, model: TrainedModel) -> None:
-    """Undo ``use_checkpoint``: the model goes, the saved state stays where it is still kept. Raises UserError (409) while
-    something uses the model, and for a training's own model."""
+    """Undo ``use_checkpoint``: the model goes, the saved state stays. Raises UserError (409) while something uses the model,
+    for a training's own model, and when the state is gone, because then deleting the model loses it for ever."""
     if model.checkpoint_step is None:
         raise UserError(
             "not_of_a_checkpoint", "This is the training's own model; delete it on its own page.", status=409
         )
     with transaction.atomic():
+        states = Checkpoint.objects.select_for_update().filter(
+            training_job=model.training_job_id, step=model.checkpoint_step, is_committed=True
+        )
+        if not any(state.storage_prefix == model.storage_prefix for state in states):
+            raise UserError(
+                "state_is_gone",
+                "The saved state of this model is no longer kept, so this could not be taken back. An owner can delete the "
+                "model on its own page.",
+                status=409,
+            )
         uses.refuse_if_used(model)
         prefix = model.storage_prefix
         record(actor=actor, project=actor.project, act="checkpoint.unuse", subject=f"model {model.api_name}")

@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from django.core.files.storage import default_storage
+from django.db import transaction
 
 from finetune_engine.errors import EngineError
 from finetune_engine.train.failpoints import failpoint
+from finetune_engine.train.local.commit import verify_folder
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from web_kit.ids import new_id
-from work_kit.files import MANIFEST, delete_tree, fetch_to, file_sha256, read_manifest, store_tree, verify_tree
+from work_kit.files import MANIFEST, delete_tree, fetch_to, read_manifest, store_tree
 from work_kit.models import Job
+from work_kit.operations import still_holds
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +48,14 @@ def note(job: Job, data: dict[str, Any]) -> None:
 def commit(job: Job, data: dict[str, Any], workdir: Path) -> None:
     """Copy the files of a noted checkpoint to storage and commit its row.
 
-    A checkpoint that is gone by now (the trainer keeps only a few) or broken is passed over: the row stays
-    uncommitted and nobody resumes from it.
+    A checkpoint that is gone by now (the trainer keeps only a few), broken, or replaced by that of a later attempt is
+    passed over: the row stays uncommitted and nobody resumes from it.
     """
     row = Checkpoint.objects.filter(
         training_job_id=job.pk, attempt=job.attempt, step=int(data["step"]), is_committed=False
     ).first()
     folder = workdir / "out" / str(data["path"])
-    if row is None or verified_digest(folder) is None:
+    if row is None or verify_folder(folder) != row.manifest_sha256:
         return
     prefix = f"projects/{job.project_id}/checkpoints/{job.pk}/{job.attempt}-{row.step:08d}-{new_id()[-8:]}"
     try:
@@ -65,9 +68,16 @@ def commit(job: Job, data: dict[str, Any], workdir: Path) -> None:
         log.warning("job %s: checkpoint %s not stored: %s", job.pk, row.step, problem)
         return
     failpoint("checkpoint_row", "before")
-    Checkpoint.objects.filter(pk=row.pk).update(storage_prefix=prefix, is_committed=True)
+    with transaction.atomic():
+        # Whoever took the job over may have ended it, and swept from the storage what had no row.
+        is_ours = still_holds(job)
+        if is_ours:
+            Checkpoint.objects.filter(pk=row.pk).update(storage_prefix=prefix, is_committed=True)
     failpoint("checkpoint_row", "after")
-    thin_out(job.pk)
+    if is_ours:
+        thin_out(job.pk)
+    else:
+        discard([prefix])
 
 
 def thin_out(job_id: str) -> None:
@@ -87,7 +97,7 @@ def newest_usable(training: TrainingJob, workdir: Path) -> Path | None:
     local = dict(local_checkpoints(workdir / "out" / "checkpoints"))
     for row in training.checkpoints.order_by("-step", "-attempt"):
         if (folder := local.get(row.step)) is not None:
-            if verified_digest(folder) == row.manifest_sha256:
+            if verify_folder(folder) == row.manifest_sha256:
                 return folder
             log.warning("job %s: the checkpoint of step %s on this host is broken", training.pk, row.step)
         if row.is_committed and (fetched := _fetch(training, row, workdir)) is not None:
@@ -106,7 +116,7 @@ def _fetch(training: TrainingJob, row: Checkpoint, workdir: Path) -> Path | None
 
 def _fetch_one(training: TrainingJob, row: Checkpoint, parent: Path) -> Path | None:
     folder = parent / f"step-{row.step:08d}"
-    if verified_digest(folder) is None:
+    if verify_folder(folder) is None:
         try:
             for name in [*read_manifest(row.storage_prefix)["files"], MANIFEST]:
                 fetch_to(folder / name, f"{row.storage_prefix}/{name}")
@@ -114,7 +124,7 @@ def _fetch_one(training: TrainingJob, row: Checkpoint, parent: Path) -> Path | N
             # Gone or broken: an earlier one will do. A storage that does not answer is raised: the job tries again.
             log.warning("job %s: checkpoint %s is not whole in the storage: %s", training.pk, row.step, problem)
             return None
-    return folder if verified_digest(folder) == row.manifest_sha256 else None
+    return folder if verify_folder(folder) == row.manifest_sha256 else None
 
 
 def local_checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -125,15 +135,6 @@ def local_checkpoints(folder: Path) -> list[tuple[int, Path]]:
         if path.is_dir() and digits.isdigit():
             found.append((int(digits), path))
     return sorted(found, reverse=True)
-
-
-def verified_digest(folder: Path) -> str | None:
-    """The SHA-256 of the folder's manifest when every file it lists is there and unchanged, else None."""
-    try:
-        verify_tree(folder)
-    except (OSError, ValueError, KeyError, TypeError, EngineError):
-        return None
-    return file_sha256(folder / MANIFEST)
 
 
 def is_storage_problem(problem: Exception) -> bool:

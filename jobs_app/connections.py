@@ -93,7 +93,7 @@ def delete_connection(*, actor: Actor, connection: ProviderConnection) -> None:
         connection.delete()
 
 
-def rotate_secrets() -> int:
+def reencrypt_secrets() -> int:
     """Encrypt every stored key under the newest SECRET_KEY; returns how many. Raises UserError at one that is unreadable."""
     with transaction.atomic():
         rows = list(ProviderConnection.objects.select_for_update())

@@ -93,7 +93,7 @@ class NewTrainingForm(StyledForm):
         self._choices("examples").choices = self.data_choices
         self._choices("base_model").choices = [(card.key, card.name) for card in self.cards if card.is_available]
         self.parents: dict[str, TrainedModel] = {
-            row.pk: row for row in queries.trained_models(project)[:SHOWN_PARENTS] if not row.remote_name
+            row.pk: row for row in queries.models_with_files(project)[:SHOWN_PARENTS]
         }
         self._choices("parent_model").choices = [("", _("none")), *((pk, str(row)) for pk, row in self.parents.items())]
         ready = [row for row in self.datasets.values() if row.state == "ready"]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts_app.permissions import Actor
@@ -61,8 +63,12 @@ def plan(
         raise UserError("method_not_at_provider", sentence, field="method", reason="bad_config")
     access = access_to(model, actor.project, connection)
     if access is None:
-        sentence = _("There is no key for %(model)s yet. An owner adds one on the page 'Providers and budget'.")
-        raise UserError("no_connection", sentence % {"model": model.name}, field="base_model", reason="bad_config")
+        sentence = _(
+            "%(model)s is trained at %(where)s, and this project has no key there. An owner adds one on the page "
+            "'Providers and budget'."
+        )
+        told = {"model": model.name, "where": "OpenAI" if model.is_openai else urlsplit(model.base_url).netloc}
+        raise UserError("no_connection", sentence % told, field="base_model", reason="bad_config")
     if parent is not None:
         if not parent.remote_name:
             sentence = _("A provider can go on only from a model that it keeps itself.")
@@ -138,6 +144,7 @@ def settle_cost(*, training: TrainingJob, snapshot: Snapshot) -> None:
     cost = budgets.expected_cost(model, snapshot, passes)
     if cost is None:
         return
-    budgets.check_limit(project=training.project, cost=cost)
-    training.remote = training.remote | {"expected_cost": cost.as_dict()}
-    training.save(update_fields=["remote"])
+    with transaction.atomic():
+        budgets.check_limit(project=training.project, cost=cost)
+        training.remote = training.remote | {"expected_cost": cost.as_dict()}
+        training.save(update_fields=["remote"])

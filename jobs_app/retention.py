@@ -79,15 +79,17 @@ def _clean(project: Project, kind: str, *, days: int, actor: Actor | None) -> Si
     spare = spare_checkpoints(project, ended_before=moment)
     if not spare:
         return Size()
-    freed = size_of(spare)
+    sizes = {row.pk: size_of([row]) for row in spare}  # the storage is asked before anything is locked
     with transaction.atomic():
-        # Only rows that are still spare: somebody may make a model of one at this moment.
-        held = Checkpoint.objects.select_for_update().filter(pk__in=[row.pk for row in spare])
-        still = {row.pk for row in spare_checkpoints(project, ended_before=moment)} & {row.pk for row in held}
-        prefixes = [row.storage_prefix for row in spare if row.pk in still]
-        Checkpoint.objects.filter(pk__in=still).delete()
-        _tell(project, actor, kind, days, freed)
-        transaction.on_commit(lambda: checkpoints.discard(prefixes), robust=True)
+        # Only rows that are still spare once they are locked: somebody may make a model of one at this moment.
+        held = {row.pk for row in Checkpoint.objects.select_for_update().filter(pk__in=sizes).order_by("pk")}
+        gone = [row for row in spare_checkpoints(project, ended_before=moment) if row.pk in held]
+        freed = sum((sizes[row.pk] for row in gone), Size())
+        if gone:
+            prefixes = [row.storage_prefix for row in gone]
+            Checkpoint.objects.filter(pk__in=[row.pk for row in gone]).delete()
+            _tell(project, actor, kind, days, freed)
+            transaction.on_commit(lambda: checkpoints.discard(prefixes), robust=True)
     return freed
 
 

@@ -19,6 +19,7 @@ from datasets_app.operations import store_result_file
 from datasets_app.queries import snapshot_parquet
 from finetune_engine.errors import EngineError
 from finetune_engine.events import Event
+from finetune_engine.train.local.commit import verify_folder
 from jobs_app import checkpoints, operations, queries, remote_runner, smaller
 from jobs_app.choices import KIND
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
@@ -103,7 +104,7 @@ class TrainKind:
             told = {"last_metrics": last_metrics(table), "results_upload_id": upload.pk if upload else ""}
             return remote_runner.save(workdir) | told
         artefact = workdir / "out" / "artefact"
-        digest = checkpoints.verified_digest(artefact)
+        digest = verify_folder(artefact)
         if digest is None:
             raise EngineError("internal", "The training ended without a complete model.", {"artefact": str(artefact)})
         prefix = f"projects/{job.project_id}/models/{job.pk}-{job.attempt}"

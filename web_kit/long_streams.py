@@ -5,14 +5,15 @@ page and ruinous for a thousand readers of a stream. So a view checks who is ask
 bytes over; once Django has finished with the request, ``StreamsAfterRequests`` sends them.
 
 Readers come in crowds: when the site is started again, all of them come back within seconds. So only a few are let in at a
-time, and whoever just wants a page need not wait behind them.
+time, and whoever just wants a page need not wait behind them. The door is for readers alone: a request with a body, or
+an answer that turns out to be no stream, could be drawn out by its sender and would keep it shut.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -49,24 +50,27 @@ class StreamsAfterRequests:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
-        if any(name == b"accept" and b"text/event-stream" in value for name, value in scope["headers"]):
-            async with self._door:
-                opened = await self._ask(scope, receive, send)
-        else:
-            opened = await self._ask(scope, receive, send)
+        async with AsyncExitStack() as inside:
+            if _is_reader(scope):
+                await inside.enter_async_context(self._door)
+            opened = await self._ask(scope, receive, send, inside)
         if opened is not None:
             chunks, start = opened
             await send(start)
             await _send_all(chunks, receive, send)
 
-    async def _ask(self, scope: Scope, receive: Receive, send: Send) -> tuple[Chunks, MutableMapping[str, Any]] | None:
-        """Django's answer: sent already (None), or a stream that was handed over, with the message that begins it."""
+    async def _ask(
+        self, scope: Scope, receive: Receive, send: Send, inside: AsyncExitStack
+    ) -> tuple[Chunks, MutableMapping[str, Any]] | None:
+        """Django's answer: sent already (None), or a stream that was handed over, with the message that begins it. What is
+        no stream is sent outside the door."""
         slot: list[Chunks] = []
         started: list[MutableMapping[str, Any]] = []
 
         async def send_or_keep(message: MutableMapping[str, Any]) -> None:
             if not slot or (message["type"] == "http.response.start" and message["status"] != 200):
                 slot.clear()  # something between the view and us answered otherwise
+                await inside.aclose()
                 await send(message)
             elif message["type"] == "http.response.start":
                 started.append(message)
@@ -76,6 +80,13 @@ class StreamsAfterRequests:
             return None
         headers = [(name, value) for name, value in started[0]["headers"] if name.lower() != b"content-length"]
         return slot[-1], {**started[0], "headers": headers}
+
+
+def _is_reader(scope: Scope) -> bool:
+    """Whether somebody asks to read a stream, and sends nothing along."""
+    headers = dict(scope["headers"])
+    has_body = b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+    return scope["method"] == "GET" and not has_body and b"text/event-stream" in headers.get(b"accept", b"")
 
 
 async def _send_all(chunks: Chunks, receive: Receive, send: Send) -> None:

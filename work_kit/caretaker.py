@@ -19,7 +19,8 @@ logger = logging.getLogger(__name__)
 
 class Patience:
     """Whether leases may be judged. Not within a whole lease of the moment at which this process began to look, lost the
-    database, or saw the database's clock jump: until then the living have had no chance to renew theirs."""
+    database, had no answer for nearly as long as a lease, or saw the database's clock jump: until then the living have
+    had no chance to renew theirs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,8 +32,12 @@ class Patience:
         with self._lock:
             here = time.monotonic()
             if self._seen is not None:
-                passed = (now - self._seen[1]).total_seconds() - (here - self._seen[0])
-                if abs(passed) > settings.LEASE_SECONDS / 2:  # a clock was set, or this machine slept
+                silence = here - self._seen[0]  # a database that hangs says nothing, and takes no renewal either
+                leap = (now - self._seen[1]).total_seconds() - silence  # a clock was set, or this machine slept
+                if (
+                    silence > settings.LEASE_SECONDS - settings.HEARTBEAT_SECONDS
+                    or abs(leap) > settings.LEASE_SECONDS / 2
+                ):
                     self._until = here + settings.LEASE_SECONDS
             self._seen = here, now
             return here >= self._until
@@ -65,6 +70,7 @@ def reap() -> None:
         return
     for job_id in operations.reap_expired_leases():
         logger.warning("job %s: its worker went silent", job_id)
-        leftovers.tidy(Job.objects.get(pk=job_id))
+        if (job := Job.objects.filter(pk=job_id).first()) is not None:
+            leftovers.tidy(job)
     operations.mend_times()
     operations.forget_lost_workers()

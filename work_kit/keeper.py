@@ -55,6 +55,7 @@ class LeaseKeeper(threading.Thread):
         self.leaving = False  # this worker was told to leave: its child saves and ends
         self.fenced = False
         self.renewed_at = time.monotonic()
+        self._has_renewed = False  # the answer to the claim may have come late
         self._ended = threading.Event()
 
     @property
@@ -96,18 +97,19 @@ class LeaseKeeper(threading.Thread):
                 drop_connection()
             except Exception:  # the front door of this thread: one beat may fail, the next one renews the lease
                 logger.exception("job %s: a heartbeat failed", self.lease.job_id)
-            self._tell()
+            self.tell()
         connection.close()
 
     def _beat(self) -> None:
-        if time.monotonic() - self.renewed_at >= settings.HEARTBEAT_SECONDS:
+        if not self._has_renewed or time.monotonic() - self.renewed_at >= settings.HEARTBEAT_SECONDS:
             begun = time.monotonic()  # the lease counts from before the question, not from after the answer
             self.orders = operations.renew_lease(self.lease)
-            self.renewed_at = begun
+            self.renewed_at, self._has_renewed = begun, True
         else:  # a person who presses Stop should not wait a whole heartbeat
             self.orders = operations.orders(self.lease)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell the child what it should do now."""
         try:
             self.control.tell(self.action, is_leaving=self.only_leaves)
         except OSError as error:  # the disk is full: the child finds out by itself

@@ -1,4 +1,4 @@
-"""What earlier attempts left on this machine: events that nobody stored, and folders that nobody needs."""
+"""What attempts left on this machine: last words, events that nobody stored, and folders that nobody needs."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ def earlier_events(workdir: Path, attempt: int) -> Iterator[tuple[int, EventFile
             yield number, EventFile(path)
 
 
+def last_words(log: Path, characters: int) -> str:
+    """The end of what a program wrote, without the character that no database takes; "" when there is nothing to read."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * characters))
+            return file.read().decode(errors="replace").replace("\0", "")[-characters:]
+    except OSError:
+        return ""
+
+
 def sweep_work_folders() -> None:
     """Tidy up after every job that has a work folder here and has ended elsewhere, and after those that were deleted."""
     root = Path(settings.WORK_DIR)
@@ -40,7 +50,7 @@ def sweep_work_folders() -> None:
     jobs = {job.pk: job for job in Job.objects.filter(pk__in=list(folders))}
     for name, path in folders.items():
         if name not in jobs:
-            if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:
+            if _age(path) > _YOUNG_SECONDS:
                 _remove(path)
         elif jobs[name].state == State.FAILED:
             _remove(path, only_scraps=True)
@@ -54,14 +64,22 @@ def tidy(job: Job) -> None:
     if job.state not in TERMINAL:
         return
     _remove(Path(settings.WORK_DIR) / job.pk, only_scraps=job.state == State.FAILED)
-    sweep = getattr(kind_of(job.kind), "tidy", None)
     try:
+        sweep = getattr(kind_of(job.kind), "tidy", None)
         if sweep is not None:
             sweep(job)
     except OUTAGES:
         raise
-    except Exception:  # the storage does not answer: what is left costs room and nothing else
+    except Exception:  # the storage does not answer, or the kind is not installed: what is left only costs room
         logger.warning("job %s: the storage could not be tidied", job.pk, exc_info=True)
+
+
+def _age(path: Path) -> float:
+    """Seconds since the folder changed; 0 when another worker of this machine has removed it meanwhile."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _remove(path: Path, *, only_scraps: bool = False) -> None:
@@ -74,8 +92,8 @@ def _remove(path: Path, *, only_scraps: bool = False) -> None:
                 sweep_aside(parent)
         else:
             shutil.rmtree(path, ignore_errors=True)
-    except FolderBusy:  # somebody still works there; the next round finds it free
-        pass
+    except (FolderBusy, FileNotFoundError):
+        pass  # somebody still works there, and the next round finds it free; or another worker here is removing it
     finally:
         if lock is not None:
             os.close(lock)

@@ -10,6 +10,7 @@ from django.db.models import Count, QuerySet
 
 from accounts_app.models import Project
 from work_kit.choices import TERMINAL
+from work_kit.leftovers import last_words
 from work_kit.models import Job, JobEvent
 from work_kit.operations import note_job
 from work_kit.stored_sizes import Size, folder_size, work_folder
@@ -62,4 +63,4 @@ def _remove_folder(job: Job) -> Size:
 def _tail(folder: Path) -> str:
     """The end of what the last attempt wrote."""
     logs = sorted(folder.glob("attempt-*.log"), key=lambda path: int(path.stem.rpartition("-")[2] or 0))
-    return logs[-1].read_text(errors="replace")[-_TAIL_CHARACTERS:].strip() if logs else ""
+    return last_words(logs[-1], _TAIL_CHARACTERS).strip() if logs else ""

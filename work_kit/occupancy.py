@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
-
 from work_kit.choices import LEASED, Queue, State
 from work_kit.models import Device, Job, Worker
 from work_kit.queries import WORKER_FRESH_SECONDS, claimable_jobs, database_now, job_percent
@@ -101,7 +99,7 @@ def occupancy(project_ids: Collection[str]) -> Occupancy:
     ]
     devices = [
         DeviceTold(row, row.seen_at >= fresh_since, told(_holder(row, running), mine))
-        for row in Device.objects.filter(Q(seen_at__gte=now - FORGOTTEN)).order_by("host", "name")
+        for row in Device.objects.filter(seen_at__gte=now - FORGOTTEN).order_by("host", "name")
     ]
     lines = [_line(queue, workers, mine, now) for queue in Queue]
     return Occupancy(workers, devices, [line for line in lines if line.workers or line.count])

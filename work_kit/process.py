@@ -20,7 +20,16 @@ GRACE_SECONDS = {StopAction.CANCEL: 4.0, StopAction.PAUSE: 120.0, StopAction.STO
 KILL_AFTER_SIGTERM_SECONDS = 4.0
 WATCH_SECONDS = 1.0
 BUSY = 4  # the engine's exit code when another process holds the folder
-_SECRETS = ("SECRET_KEY", "DATABASE_URL", "REDIS_URL", "STORAGE_URL", "METRICS_TOKEN", "AWS_", "OPENAI_API_KEY")
+_SECRETS = (
+    "SECRET_KEY",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "STORAGE_URL",
+    "METRICS_TOKEN",
+    "EMAIL_URL",
+    "AWS_",
+    "OPENAI_API_KEY",
+)
 
 
 class Child:
@@ -39,8 +48,8 @@ class Child:
         begin = confined_command if confined else command
         self.kills_before = machine.out_of_memory_kills()
         self.starved = False  # we ended it because the machine ran out of memory
-        self._asked_at: float | None = None
-        self._watched_at = time.monotonic()
+        self._told = ""
+        self._told_at = self._watched_at = time.monotonic()
         with open(events, "ab") as out, open(errors, "ab") as err:
             self.process = subprocess.Popen(
                 begin(program, *arguments),
@@ -52,11 +61,14 @@ class Child:
                 env=child_environment(environment or {}),
             )
 
-    def insist(self, action: StopAction) -> None:
-        """Give the child its grace, counted from the first call, then SIGTERM, then SIGKILL, to the whole group."""
-        if self._asked_at is None:
-            self._asked_at = time.monotonic()
-        over = time.monotonic() - self._asked_at - GRACE_SECONDS[action]
+    def insist(self, action: str) -> None:
+        """Give the child the grace of what it was told, counted from when it was told so, then SIGTERM, then SIGKILL, to
+        the whole group. While it is told to go on or to hold, nothing is asked of it."""
+        if action != self._told:
+            self._told, self._told_at = action, time.monotonic()
+        if action not in GRACE_SECONDS:
+            return
+        over = time.monotonic() - self._told_at - GRACE_SECONDS[StopAction(action)]
         if over > KILL_AFTER_SIGTERM_SECONDS:
             kill_group(self.process.pid, signal.SIGKILL)
         elif over > 0:

@@ -136,19 +136,21 @@ def events_after(job_id: str, cursor: int, limit: int = 1000) -> list[JobEvent]:
 
 def metric_points(job_id: str) -> list[dict[str, Any]]:
     """One point per optimizer step, ascending. An attempt that resumed at a step takes the place of everything that
-    earlier ones said of that step and later ones, and a result of so many ``steps`` ends the curve: what was learnt
-    after that is not in the model."""
+    earlier ones said of that step and later ones; what an earlier one's lost worker had kept and is stored afterwards
+    only fills gaps. A result of so many ``steps`` ends the curve: what was learnt after that is not in the model."""
     points: dict[int, dict[str, Any]] = {}
-    latest = 0
-    rows = JobEvent.objects.filter(job_id=job_id, kind="metric").order_by("id").values_list("attempt", "data")
-    for attempt, data in rows:
+    latest, kept = 0, None
+    told = JobEvent.objects.filter(job_id=job_id, kind__in=["metric", "result"]).order_by("id")
+    for kind, attempt, data in told.values_list("kind", "attempt", "data"):
+        if kind == "result":
+            kept = data.get("steps")
+            continue
         step = int(data.get("step", 0))
         if attempt > latest:
             points = {before: point for before, point in points.items() if before < step}
-            latest = attempt
-        points[step] = points.get(step, {}) | data
-    results = JobEvent.objects.filter(job_id=job_id, kind="result").order_by("-id").values_list("data", flat=True)
-    kept = (results.first() or {}).get("steps")
+            latest, kept = attempt, None
+        point = points.get(step, {})
+        points[step] = point | data if attempt == latest else data | point
     return [points[step] for step in sorted(points) if not isinstance(kept, int) or step <= kept]
 
 
@@ -166,19 +168,33 @@ def queue_position(job: Job) -> int | None:
     return line.index(job.pk) + 1 if job.pk in line else len(line) + 1
 
 
-def wait_seconds(job: Job) -> float | None:
-    """About how long a waiting job still waits for a worker, in seconds; None when it is not waiting or when nothing is
-    known (no worker is there, or no job of its kind has ended yet).
+@dataclass(frozen=True)
+class Place:
+    """A waiting job's place in line: 1 is the next. ``workers`` take jobs of its queue now; ``wait_seconds`` is about how
+    long it still waits, None when nothing is known (no worker is there, or no job of its kind has ended yet)."""
 
-    The jobs before it are taken to last as long as the median of the last ``SAMPLED_JOBS`` of their kind, the running
-    ones for what they say is left, and each free worker takes the next in line (list scheduling).
-    """
+    position: int
+    workers: int
+    wait_seconds: float | None
+
+
+def place_in_line(job: Job) -> Place | None:
+    """Where a waiting job stands; None when it is not waiting."""
+    if job.state != State.QUEUED:
+        return None
     fresh = database_now() - timedelta(seconds=WORKER_FRESH_SECONDS)
     hands = Worker.objects.filter(queue=job.queue, heartbeat_at__gte=fresh).count()
-    if job.state != State.QUEUED or not hands:
-        return None
-    running = Job.objects.filter(queue=job.queue, state__in=LEASED)[:hands]
     before = list(takewhile(lambda other: other.pk != job.pk, _fair_line(job.queue)))
+    return Place(len(before) + 1, hands, _wait_seconds(job.queue, before, hands) if hands else None)
+
+
+def _wait_seconds(queue: str, before: Sequence[Job], hands: int) -> float | None:
+    """Until one of so many ``hands`` (workers) is free for whoever comes after these jobs.
+
+    They are taken to last as long as the median of the last ``SAMPLED_JOBS`` of their kind, the running ones for what they
+    say is left, and each free worker takes the next in line (list scheduling).
+    """
+    running = Job.objects.filter(queue=queue, state__in=LEASED)[:hands]
     usual = {kind: _usual_seconds(kind) for kind in {other.kind for other in [*running, *before]}}
     left = [usual[other.kind] if other.eta_seconds is None else other.eta_seconds for other in running]
     lengths = [usual[other.kind] for other in before]

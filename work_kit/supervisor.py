@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError
 
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.events import Event
@@ -132,7 +131,7 @@ class Attempt:
         except EngineError as error:
             logger.error("job %s: %s", self.job.pk, error)
             self._fail(error.reason, {"code": error.reason, "message": error.message, **error.details})
-        except (Fenced, DatabaseError):
+        except (Fenced, *OUTAGES):
             raise
         except Exception as error:  # the front door of a job: whatever it is, it is recorded with the job
             logger.exception("job %s: attempt %s failed", self.job.pk, self.lease.attempt)
@@ -192,13 +191,11 @@ class Attempt:
     def _tick(self, child: process.Child) -> None:
         self.keeper.check()
         self.keeper.leaving = shutting_down.is_set()
-        action = self.keeper.action
-        self.keeper.control.tell(action, is_leaving=self.keeper.only_leaves)
+        self.keeper.tell()
         child.watch_memory()
+        child.insist(action := self.keeper.action)
         if action == "hold":
             return
-        if action != "go":
-            child.insist(StopAction(action))
         try:
             self._copy_events()
         except OUTAGES as error:
@@ -285,10 +282,7 @@ def _last_words(code: int, log: Path) -> dict[str, Any]:
     """What to show for a child that ended without a word."""
     killed = code < 0
     ended = f"was ended by {signal.Signals(-code).name}" if killed else f"ended early (exit code {code})"
-    try:
-        tail = log.read_text(errors="replace")[-LOG_CHARACTERS:]
-    except OSError:
-        tail = ""
+    tail = leftovers.last_words(log, LOG_CHARACTERS)
     return {"code": "process_killed" if killed else "process_ended", "message": f"The process {ended}.", "log": tail}
 
 

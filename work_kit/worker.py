@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from typing import Any
 
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
@@ -20,7 +19,7 @@ from work_kit.supervisor import shutting_down
 
 logger = logging.getLogger(__name__)
 
-DEVICES_SECONDS = 60.0  # between two questions to the graphics driver
+TIDY_SECONDS = 60.0  # between two questions to the graphics driver, and two sweeps
 
 _ended = threading.Event()
 
@@ -32,6 +31,7 @@ def begin(sender: Any, **kwargs: Any) -> None:
     queue = queues[0] if queues else "cpu"
     name = f"{queue}@{machine.host_name()}:{os.getpid()}"
     threading.Thread(target=_beat, args=(name, queue), daemon=True, name="worker-heartbeat").start()
+    threading.Thread(target=_keep_tidy, daemon=True, name="worker-tidying").start()
     ring_now(queue)
 
 
@@ -49,26 +49,35 @@ def fresh_connections(**kwargs: Any) -> None:
 
 
 def _beat(name: str, queue: str) -> None:
-    swept_at = float("-inf")
-    while True:
+    while not _ended.is_set():
         try:
             _say_it_is_there(name, queue)
             caretaker.reap()
-            if time.monotonic() - swept_at > DEVICES_SECONDS:
-                swept_at = time.monotonic()
-                operations.note_devices(host=machine.host_name(), devices=machine.devices())
-                sweep_work_folders()
         except OUTAGES:
             caretaker.patience.lost()
             drop_connection()
         except Exception:  # the front door of this thread: a worker without a heartbeat looks dead
             logger.exception("the heartbeat of %s stumbled", name)
-        if _ended.wait(settings.HEARTBEAT_SECONDS):
-            break
+        _ended.wait(settings.HEARTBEAT_SECONDS)
     try:
         operations.forget_worker(name=name)
     except Error:
         pass  # the heartbeat grows stale instead
+    connection.close()
+
+
+def _keep_tidy() -> None:
+    """Ask the graphics driver and sweep the disk, beside the heartbeat: a driver or a storage that hangs must not make a
+    living worker look dead."""
+    while not _ended.is_set():
+        try:
+            operations.note_devices(host=machine.host_name(), devices=machine.devices())
+            sweep_work_folders()
+        except OUTAGES:
+            drop_connection()
+        except Exception:  # the front door of this thread: the next round may find everything well
+            logger.exception("the devices could not be noted, or the work folders not swept")
+        _ended.wait(TIDY_SECONDS)
     connection.close()
 
 

@@ -13,7 +13,7 @@ from evaluation_app.forms import EvaluationForm
 from evaluation_app.operations import start_evaluation
 from evaluation_app.queries import evaluation_card, evaluations_of, sample_power
 from finetune_engine.errors import UserError
-from jobs_app.queries import trained_models
+from jobs_app.queries import models_with_files
 from web_kit.pagination import paginate
 
 
@@ -26,7 +26,7 @@ def listing(request: HttpRequest, actor: Actor) -> HttpResponse:
         "cards": [evaluation_card(evaluation) for evaluation in page],
         "page": page,
         "may_start": actor.may(Act.TRAIN),
-        "has_models": trained_models(actor.project).exists(),
+        "has_models": models_with_files(actor.project).exists(),
     }
     return render(request, "evaluation_app/listing.html", context)
 
@@ -46,7 +46,7 @@ def new(request: HttpRequest, actor: Actor) -> HttpResponse:
     context = {
         "project": actor.project,
         "form": form,
-        "has_models": trained_models(actor.project).exists(),
+        "has_models": models_with_files(actor.project).exists(),
         "powers": [
             (snapshot, sample_power(int((snapshot.counts or {}).get("test") or 0)))
             for snapshot in ready_snapshots(actor.project)[:8]

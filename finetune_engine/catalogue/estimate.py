@@ -15,7 +15,7 @@ from finetune_engine.catalogue.memory import MemoryNeed, MemoryPlan, memory_need
 from finetune_engine.catalogue.ranges import Range, around, whole
 from finetune_engine.catalogue.shape import ModelShape, guessed_shape
 from finetune_engine.train.setting_checks import ALL_LINEAR, WITH_EMBEDDINGS
-from finetune_engine.train.spec import BaseFacts, EffectiveSpec, TrainingSpec
+from finetune_engine.train.spec import TEXTS_PER_ROW, BaseFacts, EffectiveSpec, TrainingSpec
 
 # Tokens for a word where no tokenizer counted: a word and its blank are 5 to 6 characters, a token about 4 of them in
 # English; other languages, numbers and small vocabularies need up to two and a half times that.
@@ -167,7 +167,8 @@ def estimate(
     tokens = whole(row.map(lambda length: length * data.rows))
     passes = float(spec.num_train_epochs)
     least = USUAL_STOP if _may_stop_early(spec, data, passes) and not model.is_remote else 1.0
-    trained = Range(round(tokens.low * passes * least), round(tokens.expected * passes), round(tokens.high * passes))
+    read = passes if model.is_remote else passes * TEXTS_PER_ROW[spec.method]
+    trained = Range(round(tokens.low * read * least), round(tokens.expected * read), round(tokens.high * read))
     steps = Range(max(1, round(settled.total_steps * least)), settled.total_steps, settled.total_steps)
     said = [_about_tokens(data, model)]
     if model.is_remote:
@@ -218,7 +219,6 @@ def _plan(settled: EffectiveSpec, machine: MachineFacts, *sizes: int) -> MemoryP
         scored=scored,
         eval_tokens=eval_tokens,
         eval_scored=eval_scored,
-        method=settled.asked.method,
         peft=settled.asked.peft,
         r=settled.asked.r,
         precision=settled.precision,
@@ -235,10 +235,8 @@ def _need(
     """The usual need from rows of mean length; the most from micro-batches that are full."""
     share = data.answer_share if settled.asked.completion_only_loss else 1.0
     budgets = (settled.tokens_per_micro_batch, settled.tokens_per_eval_batch)
-    usual = [
-        min(budgets[0], settled.examples_per_step * row.expected),
-        min(budgets[1], data.validation_rows * row.expected),
-    ]
+    one = row.expected * TEXTS_PER_ROW[settled.asked.method]
+    usual = [min(budgets[0], settled.examples_per_step * one), min(budgets[1], data.validation_rows * one)]
 
     def need(sizes: Sequence[float], scored: float) -> MemoryNeed:
         learnt, checked = (max(1, round(size)) for size in sizes)
@@ -272,7 +270,7 @@ def _seconds(
     speed = _speed(shape, settled, machine, measured)
     if speed is None:
         return None
-    checks = settled.total_steps / settled.eval_steps
+    checks = settled.total_steps / settled.eval_steps * TEXTS_PER_ROW[settled.asked.method]
     checked = row.map(lambda length: length * data.validation_rows * checks * WORK_FORWARD / WORK_ADAPTER)
     start = Range(*STARTUP_SECONDS)
     if measured is not None and measured.seconds_to_first_step:

@@ -33,14 +33,13 @@ GUESS_MARGIN = (0.6, 1.0, 1.8)
 # 0.5 to 0.7 GB of resident memory; a CUDA context takes 0.4 to 0.8 GB of the card.
 OVERHEAD = {"cpu": (450_000_000, 600_000_000, 900_000_000), "cuda": (400_000_000, 700_000_000, 1_500_000_000)}
 LORA_KINDS = frozenset({"lora", "rslora", "dora", "qlora"})
-PAIRED = frozenset({"dpo"})
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
     """What decides the memory, besides the model.
 
-    ``tokens`` is the most that one micro-batch holds (rows laid end to end), ``scored`` how many of them are learnt,
+    ``tokens`` is the most that one micro-batch holds (all its texts laid end to end), ``scored`` how many of them are learnt,
     ``eval_tokens`` and ``eval_scored`` the same when checking. ``targets`` None means all matrices of the layers; a
     tuple of names means those. ``precision`` is settled (no ``auto``), ``device`` ``cpu`` or ``cuda``.
     """
@@ -49,7 +48,6 @@ class MemoryPlan:
     scored: int
     eval_tokens: int
     eval_scored: int
-    method: str = "sft"
     peft: str = "lora"
     r: int = 16
     precision: str = "fp32"
@@ -138,12 +136,11 @@ def _activations(shape: ModelShape, plan: MemoryPlan, size: int) -> float:
 
     With checkpointing a layer is worked through again only when the logits have gone: the larger of both counts.
     """
-    rows = plan.tokens * (2 if plan.method in PAIRED else 1)
-    layer = rows * kept_in_layer(shape, plan, size)
+    layer = plan.tokens * kept_in_layer(shape, plan, size)
     if plan.gradient_checkpointing:
-        inputs = rows * shape.layers * shape.hidden * size
+        inputs = plan.tokens * shape.layers * shape.hidden * size
         return inputs + max(0.0, layer - _logits(plan.scored, shape.vocabulary, size))
-    return shape.layers * layer + rows * shape.hidden * size
+    return shape.layers * layer + plan.tokens * shape.hidden * size
 
 
 def kept_in_layer(shape: ModelShape, plan: MemoryPlan, size: int) -> float:

@@ -18,10 +18,9 @@ Level = Literal["error", "warning", "ok"]
 # Kept on disk at the same time: the two newest checkpoints, the best, the one being written, and one copy for storage.
 CHECKPOINTS = 5
 MOMENTS = 2  # numbers that AdamW keeps for each trained one
-NUMBER_BYTES = 4
+NUMBER_BYTES, SHORT_NUMBER_BYTES = 4, 2  # whole weights may be kept in 16 bits
 SMALL_FILES = 32_000_000  # tokenizer, template, metrics, logs
 FAR = 10.0
-MUCH_CUT = 0.05
 FEW_VALIDATION_ROWS = 20
 
 
@@ -29,9 +28,9 @@ FEW_VALIDATION_ROWS = 20
 class Facts:
     """What is known of data, model and machine; None means unknown.
 
-    ``rows`` are trained on, ``validation_rows`` checked against, ``longest_tokens`` the longest row, ``rows_cut`` how many
-    are longer than the maximum length. ``pairs`` and ``verdicts`` count rows that have a worse answer, or a verdict.
-    ``trained`` are the numbers that training changes. ``memory`` is what the training needs, in bytes.
+    ``rows`` are trained on, ``validation_rows`` checked against, ``longest_tokens`` the longest row.
+    ``trained`` are the numbers that training changes. ``memory`` is what the training needs, in bytes, ``disk_free`` the
+    room for its files, those of an earlier attempt included.
     """
 
     base: BaseFacts = field(default_factory=BaseFacts)
@@ -40,10 +39,6 @@ class Facts:
     rows: int | None = None
     validation_rows: int | None = None
     longest_tokens: int | None = None
-    rows_cut: int | None = None
-    pairs: int | None = None
-    verdicts: int | None = None
-    unknown_characters: int | None = None
     trained: int | None = None
     memory: Range[int] | None = None
     memory_free: int | None = None
@@ -75,21 +70,29 @@ def heed(run: Run, spec: TrainingSpec, facts: Facts) -> None:
             run.emit("warn", code=check.code, message=f"{check.sentence} {check.fix}")
 
 
-def disk_need(trained: int) -> int:
-    """Bytes that checkpoints and the finished model take at the most, for so many trained numbers."""
-    each = trained * NUMBER_BYTES
-    return CHECKPOINTS * each * (1 + MOMENTS) + 2 * each + SMALL_FILES
+def disk_need(
+    trained: int, *, checkpoints: int = CHECKPOINTS, models: int = 2, number_bytes: int = NUMBER_BYTES
+) -> int:
+    """Bytes that checkpoints and copies of the finished model take, for so many trained numbers; by itself the most."""
+    each = trained * number_bytes
+    return checkpoints * each * (1 + MOMENTS) + models * each + SMALL_FILES
 
 
 def _disk(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
     if facts.trained is None or facts.disk_free is None:
         return
-    need = disk_need(facts.trained)
-    if need > facts.disk_free:
-        sentence = f"Checkpoints and the model need up to {size(need)}, but the disk has {size(facts.disk_free)} left."
-        yield Check("disk_full", "error", sentence, "Make room on the disk, or train a smaller part (r) of the model.")
+    number_bytes = SHORT_NUMBER_BYTES if spec.peft == "full" else NUMBER_BYTES
+    least = disk_need(facts.trained, checkpoints=1, models=1, number_bytes=number_bytes)
+    most, free = disk_need(facts.trained), facts.disk_free
+    fix = "Make room on the disk, or train a smaller part (r) of the model."
+    if least > free:
+        sentence = f"Checkpoints and the model need at least {size(least)}, but the disk has {size(free)} left."
+        yield Check("disk_full", "error", sentence, fix)
+    elif most > free:
+        sentence = f"Checkpoints and the model need up to {size(most)}, and the disk has {size(free)} left."
+        yield Check("disk_tight", "warning", sentence, fix)
     else:
-        yield Check("disk", "ok", f"The disk has room: {size(need)} of {size(facts.disk_free)}.")
+        yield Check("disk", "ok", f"The disk has room: {size(most)} of {size(free)}.")
 
 
 def _memory(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
@@ -145,13 +148,6 @@ def _lengths(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
         yield Check(
             "rows_over_context", "warning", sentence, "Shorten long examples, or choose a model that reads more."
         )
-    if facts.rows_cut and facts.rows:
-        share = facts.rows_cut / facts.rows
-        level: Level = "warning" if share >= MUCH_CUT else "ok"
-        sentence = (
-            f"{facts.rows_cut} of {facts.rows} examples are longer than the maximum length and lose part of their text."
-        )
-        yield Check("rows_cut", level, sentence, "Raise the maximum length, or shorten them.")
 
 
 def _learning_rate(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
@@ -166,30 +162,6 @@ def _learning_rate(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
     elif spec.learning_rate < usual / FAR:
         sentence = f"The learning rate {spec.learning_rate:g} is far below the usual {usual:g}: little will be learnt."
         yield Check("learning_rate_low", "warning", sentence, "Leave it on automatic.")
-
-
-def _method(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
-    for method, code, found, thing in (
-        ("dpo", "no_pairs", facts.pairs, "a better and a worse answer"),
-        ("kto", "no_verdicts", facts.verdicts, "a verdict on its answer"),
-    ):
-        if spec.method != method or found is None:
-            continue
-        if found == 0:
-            sentence = f"This way of training needs {thing} in every row; the data has none."
-            yield Check(code, "error", sentence, "Choose to learn from answers alone (sft), or use other data.")
-        elif facts.rows is not None and found < facts.rows:
-            sentence = f"This way of training needs {thing} in every row; {facts.rows - found} rows have none."
-            yield Check(code, "error", sentence, "Leave those rows out, or choose to learn from answers alone (sft).")
-    if spec.method == "sft" and facts.pairs:
-        sentence = f"{facts.pairs} rows also have a worse answer, from which this way of training learns nothing."
-        yield Check("pairs_unused", "warning", sentence, "Choose to learn from preferences (dpo) to use them.")
-
-
-def _characters(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
-    if facts.unknown_characters:
-        sentence = f"{facts.unknown_characters} characters are unknown to this model and will be lost."
-        yield Check("unknown_characters", "warning", sentence, "Choose a model that knows the language of the data.")
 
 
 def _base_model(spec: TrainingSpec, facts: Facts) -> Iterator[Check]:
@@ -207,8 +179,6 @@ LOOKS: tuple[Callable[[TrainingSpec, Facts], Iterator[Check]], ...] = (
     _validation,
     _lengths,
     _learning_rate,
-    _method,
-    _characters,
     _base_model,
 )
 

@@ -47,7 +47,7 @@ def _create(request: HttpRequest, actor: Actor) -> JsonResponse:
     with transaction.atomic():
         # One create at a time for each key: a repeated POST cannot overtake the first one.
         if actor.api_key is not None:
-            ApiKey.objects.select_for_update().get(pk=actor.api_key.pk)
+            ApiKey.objects.select_for_update(no_key=True).get(pk=actor.api_key.pk)
         training = _repeated(request, actor, digest) or _start(request, actor, asked, digest)
     return JsonResponse(shape.job_object(_job(actor, training.openai_id)))
 

@@ -13,6 +13,7 @@ from jobs_app.queries.advice import (
 from jobs_app.queries.base_models import (
     BaseModelCard,
     automatic_learning_rate,
+    base_model_names,
     base_model_ref,
     base_models,
     find_base_model,
@@ -29,7 +30,6 @@ from jobs_app.queries.trainings import (
     StopButtons,
     TrainingCard,
     api_name,
-    base_model_names,
     checkpoint_name,
     data_name,
     find_checkpoint,
@@ -37,6 +37,7 @@ from jobs_app.queries.trainings import (
     model_files,
     models_by_snapshot,
     models_by_step,
+    models_with_files,
     refuse_without_files,
     saved_states,
     stop_buttons,
@@ -47,7 +48,6 @@ from jobs_app.queries.trainings import (
     training_jobs,
     usable_checkpoints,
 )
-from work_kit.queries import queue_position
 
 __all__ = [
     "ROW_COUNTS",
@@ -84,10 +84,10 @@ __all__ = [
     "model_series",
     "models_by_snapshot",
     "models_by_step",
+    "models_with_files",
     "open_probe",
     "prefilled",
     "project_data",
-    "queue_position",
     "ranked_models",
     "refuse_without_files",
     "run_told",

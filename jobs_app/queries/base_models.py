@@ -135,6 +135,12 @@ def base_models(project: Project | None = None) -> list[BaseModelCard]:
     )
 
 
+def base_model_names() -> dict[str, str]:
+    """Key to name of every base model, closed ones included."""
+    names = {entry.key: entry.name for entry in catalogue().values()}
+    return names | dict(BaseModel.objects.filter(is_enabled=True).values_list("key", "name"))
+
+
 def find_base_model(key: str, project: Project | None = None) -> BaseModelCard | None:
     """The base model with this key, usable or not; None when there is none."""
     row = BaseModel.objects.filter(pk=key, is_enabled=True).first()

@@ -13,7 +13,8 @@ from accounts_app.models import Project
 from finetune_engine.errors import UserError
 from finetune_engine.train.spec import TrainingSpec
 from jobs_app.models import TrainedModel, TrainingJob
-from jobs_app.queries.trainings import base_model_names, data_name, trained_model_of, training_jobs
+from jobs_app.queries.base_models import base_model_names
+from jobs_app.queries.trainings import data_name, trained_model_of, training_jobs
 from jobs_app.readings import best_step
 from jobs_app.training_settings import SETTINGS
 from web_kit.live_job import MOST_POINTS
@@ -112,7 +113,7 @@ def comparison(project: Project, ids: Sequence[str]) -> Comparison:
             field="job",
             status=404,
         )
-    names = base_model_names(project)
+    names = base_model_names()
     runs = [_run(number, found[pk], names) for number, pk in enumerate(wanted, start=1)]
     differing = [name for name in DEFAULTS if len({str(run.spec.get(name)) for run in runs}) > 1]
     differences = [

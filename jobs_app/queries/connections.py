@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from django.db.models import QuerySet, Sum
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from accounts_app.models import Project
@@ -16,7 +16,7 @@ from jobs_app.choices import Provider
 from jobs_app.models import Budget, ProviderConnection, TrainingJob
 from jobs_app.queries.base_models import find_base_model
 from jobs_app.queries.providers import OPENAI_URL, connections_of, is_openai_address, operators_key
-from work_kit.choices import OPEN
+from work_kit.choices import OPEN, State
 
 SHOWN_JOBS = 50
 
@@ -88,7 +88,8 @@ def training_cost(model: RemoteModel, tokens: int) -> Cost | None:
 
 @dataclass(frozen=True)
 class MonthsSpending:
-    """What a project has spent at providers in this calendar month (UTC), and what open jobs are expected to add."""
+    """What a project has spent at providers in this calendar month (UTC), and what is expected to be added: by open jobs,
+    and by cancelled ones, because a provider lets what it had learnt by then be paid and does not say how much that is."""
 
     currency: str
     spent: Decimal
@@ -118,12 +119,17 @@ def spending(project: Project, budget: Budget | None = None) -> MonthsSpending:
     budget = budget or budget_of(project)
     paid = TrainingJob.objects.filter(project=project, cost_currency=budget.currency, work__finished_at__gte=_month())
     spent = paid.aggregate(total=Sum("cost_amount"))["total"] or Decimal(0)
-    expected = Decimal(0)
-    for remote in remote_jobs(project).filter(work__state__in=OPEN).values_list("remote", flat=True):
-        cost = remote.get("expected_cost") or {}
-        if cost.get("currency") == budget.currency:
-            expected += Decimal(cost["expected"])
+    cancelled = Q(work__state=State.CANCELLED, work__finished_at__gte=_month())
+    told = [_expected_cost(job) for job in remote_jobs(project).filter(Q(work__state__in=OPEN) | cancelled)]
+    expected = sum((Decimal(cost["expected"]) for cost in told if cost.get("currency") == budget.currency), Decimal(0))
     return MonthsSpending(budget.currency, spent, expected, budget.monthly_limit)
+
+
+def _expected_cost(training: TrainingJob) -> dict[str, str]:
+    """What the training may still cost, as ``Cost.as_dict``; empty when that is known or nothing."""
+    began_there = bool((training.remote.get("state") or {}).get("job"))
+    counts = training.work.state in OPEN or (training.work.state == State.CANCELLED and began_there)
+    return (training.remote.get("expected_cost") or {}) if counts and training.cost_amount is None else {}
 
 
 def _month() -> datetime:
@@ -157,10 +163,9 @@ def remote_job_cards(project: Project) -> list[RemoteJobCard]:
 
 
 def _card(training: TrainingJob) -> RemoteJobCard:
-    expected = training.remote.get("expected_cost") or {}
-    is_open = training.work.state in OPEN
+    expected = _expected_cost(training)
     amount, currency = training.cost_amount, training.cost_currency
-    if amount is None and is_open and expected:
+    if expected:
         amount, currency = Decimal(expected["expected"]), str(expected["currency"])
     return RemoteJobCard(
         id=training.pk,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Sum
+from django.db.models import Count, Sum
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -56,7 +56,8 @@ def spare_checkpoints(project: Project, *, ended_before: datetime) -> list[Check
     """Committed checkpoints of trainings that ended before this moment and that nothing needs.
 
     Needed are: those that became models; the best one and the newest one of a training without a model of its own (all
-    that is left of it); and everything of a training that can still go on (paused or waiting), which has not ended.
+    that is left of it); and everything of a training that can still go on (paused or waiting), which has not ended. What
+    a provider keeps takes up nothing here.
     """
     rows = list(
         Checkpoint.objects.filter(
@@ -64,11 +65,15 @@ def spare_checkpoints(project: Project, *, ended_before: datetime) -> list[Check
             training_job__work__state__in=TERMINAL,
             training_job__work__finished_at__lt=ended_before,
             is_committed=True,
-        ).order_by("training_job_id", "step", "attempt")
+        )
+        .exclude(storage_prefix="")
+        .order_by("training_job_id", "step", "attempt")
     )
-    models = TrainedModel.objects.filter(project=project)
-    used = set(models.values_list("storage_prefix", flat=True))
-    finished = set(models.filter(checkpoint_step=None).values_list("training_job_id", flat=True))
+    models = list(
+        TrainedModel.objects.filter(project=project).values_list("storage_prefix", "training_job_id", "checkpoint_step")
+    )
+    used = {prefix for prefix, _training, _step in models}
+    finished = {training for _prefix, training, step in models if step is None}
     newest = {row.training_job_id: row.pk for row in rows}
     return [row for row in rows if row.storage_prefix not in used and _is_spare(row, finished, newest)]
 
@@ -83,7 +88,9 @@ def size_of(rows: Sequence[Checkpoint]) -> Size:
 
 
 def _checkpoints(project: Project, now: datetime) -> DiskPart:
-    held = Checkpoint.objects.filter(training_job__project=project, is_committed=True).count()
+    held = (
+        Checkpoint.objects.filter(training_job__project=project, is_committed=True).exclude(storage_prefix="").count()
+    )
     return DiskPart(
         CHECKPOINTS,
         _("Saved states of trainings"),
@@ -140,12 +147,12 @@ def _datasets(project: Project) -> DiskPart:
 
 def _uploads(project: Project) -> DiskPart:
     rows = Upload.objects.filter(project=project, deleted_at=None)
-    total = rows.aggregate(total=Sum("size"))["total"] or 0
+    told = rows.aggregate(count=Count("pk"), total=Sum("size"))
     return DiskPart(
         "uploads",
         _("Uploaded files"),
         _("As they came. The page Files of each data removes them."),
-        Size(rows.count(), total),
+        Size(told["count"], told["total"] or 0),
     )
 
 

@@ -17,7 +17,7 @@ from jobs_app.training_settings import SETTINGS
 from web_kit.live_job import LiveJob, LogLine, Sample
 from work_kit.choices import State
 from work_kit.models import JobEvent
-from work_kit.queries import job_card, log_lines, metric_points, queue_position, wait_seconds, workers
+from work_kit.queries import job_card, log_lines, metric_points, place_in_line
 
 SHOWN_SAMPLES = 30
 _MEASURED_JOBS = 20  # of the project, to say how long a training usually takes
@@ -102,13 +102,13 @@ class Waiting:
 
 def waiting(training: TrainingJob) -> Waiting | None:
     """How long a waiting training still waits, and when it may be done; None when it is not waiting."""
-    position = queue_position(training.work)
-    if position is None:
+    place = place_in_line(training.work)
+    if place is None:
         return None
     return Waiting(
-        position=position,
-        has_worker=any(worker.queue == training.work.queue for worker in workers()),
-        starts_in_seconds=wait_seconds(training.work),
+        position=place.position,
+        has_worker=bool(place.workers),
+        starts_in_seconds=place.wait_seconds,
         takes_seconds=_told_seconds(training) or _usual_seconds(training),
     )
 

@@ -14,7 +14,7 @@ from accounts_app.models import Project
 from finetune_engine.errors import UserError
 from jobs_app.choices import STOPS
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
-from jobs_app.queries.base_models import base_model_ref, base_models, find_base_model
+from jobs_app.queries.base_models import base_model_names, base_model_ref, find_base_model
 from work_kit.choices import StopAction
 from work_kit.files import local_copy
 from work_kit.queries import JobCard, job_card
@@ -76,9 +76,7 @@ def training_card(training: TrainingJob, names: dict[str, str] | None = None) ->
     return TrainingCard(
         id=training.pk,
         name=training.name,
-        base_model_name=(names or base_model_names(training.project)).get(
-            training.base_model_key, training.base_model_key
-        ),
+        base_model_name=(names or base_model_names()).get(training.base_model_key, training.base_model_key),
         data_name=data_name(training),
         job=job_card(training.work),
         trained_model_id=model.pk if model is not None else None,
@@ -90,13 +88,8 @@ def training_card(training: TrainingJob, names: dict[str, str] | None = None) ->
 
 def training_cards(project: Project) -> list[TrainingCard]:
     """All trainings of the project, newest first."""
-    names = base_model_names(project)
+    names = base_model_names()
     return [training_card(training, names) for training in training_jobs(project)]
-
-
-def base_model_names(project: Project) -> dict[str, str]:
-    """Key to name of every base model, closed ones included."""
-    return {card.key: card.name for card in base_models(project)}
 
 
 def data_name(training: TrainingJob) -> str:
@@ -130,6 +123,11 @@ def trained_models(project: Project) -> QuerySet[TrainedModel]:
         .select_related("training_job__work", "training_job__dataset", "training_job__snapshot__dataset")
         .order_by("-id")
     )
+
+
+def models_with_files(project: Project) -> QuerySet[TrainedModel]:
+    """Those whose files are here, so that they can be evaluated, deployed and gone on from; newest first."""
+    return trained_models(project).filter(remote_name="")
 
 
 def models_by_snapshot(project: Project, snapshot_ids: Collection[str]) -> dict[str, list[TrainedModel]]:

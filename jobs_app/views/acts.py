@@ -14,7 +14,7 @@ from finetune_engine.errors import UserError
 from jobs_app import queries
 from jobs_app.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.models import TrainingJob
-from jobs_app.operations import start_training
+from jobs_app.operations import new_idempotency_key, start_training
 from work_kit.choices import StopAction
 from work_kit.operations import request_stop, resume_job
 
@@ -97,6 +97,11 @@ def retry(request: HttpRequest, actor: Actor, job_id: str) -> HttpResponse:
     except UserError as error:
         if error.code != "cost_not_approved":
             raise
-        context = {"project": actor.project, "training": training, "sentence": error.sentence}
+        context = {
+            "project": actor.project,
+            "training": training,
+            "sentence": error.sentence,
+            "idempotency_key": request.POST.get("idempotency_key") or new_idempotency_key(),
+        }
         return render(request, "jobs_app/confirm_cost.html", context, status=error.status)
     return redirect("jobs:detail", slug=actor.project.slug, job_id=again.pk)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
 
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor
@@ -17,16 +18,16 @@ from jobs_app.advice_forms import WishesForm
 
 SHOWN_FIRST = 6
 WEIGHTS = (
-    ("examples", recommend.ENOUGH, recommend.TOO_FEW),
-    ("budget", recommend.PAID, 0),
-    ("privacy", recommend.PRIVATE, recommend.LEAVES),
-    ("performance", recommend.GOOD, 0),
-    ("hardware", recommend.FITS, recommend.TOO_LARGE),
-    ("context", 0, recommend.CONTEXT_SHORT),
-    ("latency", recommend.QUICK, 0),
-    ("licence", 0, recommend.ASK_FIRST),
-    ("status", 0, recommend.CLOSING),
-    ("at hand", recommend.AT_HAND, 0),
+    (_("examples"), recommend.ENOUGH, recommend.TOO_FEW),
+    (_("budget"), recommend.PAID, 0),
+    (_("privacy"), recommend.PRIVATE, recommend.LEAVES),
+    (_("quality"), recommend.GOOD, 0),
+    (_("this machine"), recommend.FITS, recommend.TOO_LARGE),
+    (_("length of the examples"), 0, recommend.CONTEXT_SHORT),
+    (_("speed of answers"), recommend.QUICK, 0),
+    (_("licence"), 0, recommend.ASK_FIRST),
+    (_("still offered"), 0, recommend.CLOSING),
+    (_("at hand"), recommend.AT_HAND, 0),
 )
 
 

@@ -20,7 +20,7 @@ def listing(request: HttpRequest, actor: Actor) -> HttpResponse:
     page = paginate(
         queries.training_jobs(actor.project), order=("-id",), limit=PER_PAGE, cursor=request.GET.get("cursor")
     )
-    names = queries.base_model_names(actor.project)
+    names = queries.base_model_names()
     cards = [queries.training_card(training, names) for training in page]
     context = {
         "page": Page(cards, page.next_cursor, page.previous_cursor),

@@ -23,7 +23,7 @@ from jobs_app.operations import delete_trained_model
 def detail(request: HttpRequest, actor: Actor, model_id: str) -> HttpResponse:
     """What it is, how it was made, and what to do with it."""
     model = fetch(actor, queries.trained_models(actor.project), pk=model_id)
-    names = queries.base_model_names(actor.project)
+    names = queries.base_model_names()
     context = {
         "project": actor.project,
         "model": model,

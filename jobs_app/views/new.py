@@ -19,7 +19,7 @@ from jobs_app.operations import new_idempotency_key, start_probe, start_training
 from jobs_app.queries.outlook import Outlook, outlook
 from jobs_app.training_settings import PRESETS, preset_values
 
-AT_EXAMPLES = frozenset({"snapshot", "dataset", "training_file"})
+FIELD_OF = {"snapshot": "examples", "dataset": "examples", "training_file": "examples", "validation_file": "validation"}
 
 
 @project_page(Act.TRAIN)
@@ -90,7 +90,7 @@ def _told(request: HttpRequest, actor: Actor, form: NewTrainingForm) -> HttpResp
 
 def _show(form: NewTrainingForm, error: UserError) -> None:
     """A refusal beside the field of the form that it is about."""
-    error.field = "examples" if error.field in AT_EXAMPLES else error.field
+    error.field = FIELD_OF.get(error.field or "", error.field)
     form.add_user_error(error)
     form.asks_cost = error.code in {"cost_not_approved", "over_budget"}
 

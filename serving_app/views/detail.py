@@ -15,7 +15,7 @@ from accounts_app.views.access import project_page
 from evaluation_app.queries import latest_verdict
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainedModel
-from jobs_app.queries import trained_models
+from jobs_app.queries import models_with_files
 from serving_app.models import Deployment
 from serving_app.operations import deploy_model, retire_deployment, roll_back
 from serving_app.playground import playground_panes
@@ -61,9 +61,9 @@ def detail(request: HttpRequest, actor: Actor) -> HttpResponse:
 def _candidates(actor: Actor, deployment: Deployment | None, wanted: str) -> list[dict[str, Any]]:
     """Models to put into use; the ``wanted`` one (a trained model's page sent us here) comes first."""
     used = deployment.trained_model_id if deployment else None
-    rows = list(trained_models(actor.project)[:CANDIDATES])
+    rows = list(models_with_files(actor.project)[:CANDIDATES])
     if wanted and all(trained.pk != wanted for trained in rows):
-        rows = [*trained_models(actor.project).filter(pk=wanted), *rows]
+        rows = [*models_with_files(actor.project).filter(pk=wanted), *rows]
     rows.sort(key=lambda trained: trained.pk != wanted)
     chosen = next((trained.pk for trained in rows if trained.pk == wanted or not used), None)
     return [

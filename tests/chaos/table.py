@@ -16,12 +16,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from django.db import connection, connections
 
 from tests.chaos.world import World, kill
+from work_kit.outages import OUTAGES
 
 AT_ONCE = 5
 SECONDS_PER_CASE = 40.0
 SETTINGS = {"HEARTBEAT_SECONDS": "0.3", "LEASE_SECONDS": "20", "REAP_AFTER_SECONDS": "0", "BACKOFF_SECONDS": "0.02"}
+SHORT_WAIT, LONG_WAIT = {"timeout": 1}, {"timeout": 20}  # for SQLite's write lock: ours, and a worker's
 TRAINER_WRITES = ("event#3", "checkpoint", "checkpoint_rename", "artefact", "artefact_rename")
 WORKER_WRITES = (
     "claim",
@@ -52,7 +55,8 @@ class Case:
     workers: list[int] = field(default_factory=list)
     frozen: list[int] = field(default_factory=list)
     begun: float = 0.0
-    is_reaped: bool = False
+    is_silent: bool = False  # a worker died or froze, and its lease is to expire
+    was_stranded: bool = False
 
     @property
     def name(self) -> str:
@@ -79,12 +83,7 @@ def main() -> int:
     begun = time.monotonic()
     with World(os.environ.get("DATABASE_URL", ""), redis_url="memory://", settings=SETTINGS) as world:
         table = cases(hows)
-        waiting, open_cases = deque(table), []
-        while waiting or open_cases:
-            while waiting and len(open_cases) < AT_ONCE:
-                open_cases.append(begin(world, waiting.popleft()))
-            open_cases = [case for case in open_cases if not look(case)]
-            time.sleep(0.02)
+        play(world, table)
         from django.conf import settings
 
         from tests.chaos.invariants import breaks
@@ -99,25 +98,47 @@ def main() -> int:
     return 1 if found else 0
 
 
-def begin(world: World, case: Case) -> Case:
+def play(world: World, table: list[Case]) -> None:
+    """Carry out all cases, a few at a time.
+
+    A worker may freeze with SQLite's one write lock in its hands; then nobody can go on before it, we neither. So we do not
+    wait long for the lock, and wake whoever is frozen: a case loses some of its sleep by that, and nothing else.
+    """
+    if connection.vendor == "sqlite":
+        connection.settings_dict["OPTIONS"] |= SHORT_WAIT
+    waiting: deque[Case] = deque(table)
+    open_cases: list[Case] = []
+    while waiting or open_cases:
+        try:
+            while waiting and len(open_cases) < AT_ONCE:
+                begin(world, waiting[0])
+                open_cases.append(waiting.popleft())
+            for case in list(open_cases):
+                if look(case):
+                    open_cases.remove(case)
+        except OUTAGES:
+            for case in open_cases:
+                wake(case)
+        time.sleep(0.02)
+
+
+def begin(world: World, case: Case) -> None:
     """Submit the job and start its worker."""
     from work_kit.models import Job
-    from work_kit.outages import until_answered
 
-    job = until_answered(lambda: world.submit(queue="gpu", **NEEDS.get(case.write, {})))
-    case.job_id, case.begun, case.mark = job.pk, time.monotonic(), world.folder / f"mark-{job.pk}"
-    until_answered(lambda: Job.objects.filter(pk=job.pk).update(queue=case.queue))
+    case.job_id = case.job_id or world.submit(queue="gpu", **NEEDS.get(case.write, {})).pk
+    case.begun, case.mark = time.monotonic(), world.folder / f"mark-{case.job_id}"
+    Job.objects.filter(pk=case.job_id).update(queue=case.queue)
     case.workers.append(fork_worker(case))
-    return case
 
 
 def fork_worker(case: Case) -> int:
-    from django.db import connections
-
     connections.close_all()
     pid = os.fork()
     if pid:
         return pid
+    if connection.vendor == "sqlite":
+        connection.settings_dict["OPTIONS"] |= LONG_WAIT
     os.environ["TUNESMITH_FAILPOINT"] = f"{case.write}:{case.moment}:{case.how}"
     os.environ["TUNESMITH_FAILPOINT_MARK"] = str(case.mark)
     os.environ["TUNESMITH_FAILPOINT_VICTIM"] = case.victim
@@ -143,28 +164,23 @@ def work(case: Case) -> None:
 
 
 def look(case: Case) -> bool:
-    """See to what died or froze; whether the case is over."""
+    """See to what died or froze; whether the case is over. Raises one of ``OUTAGES`` while somebody holds the write lock."""
     from work_kit.choices import TERMINAL
     from work_kit.models import Job
-    from work_kit.outages import OperationalError, until_answered
 
     for pid in list(case.workers):
         ended, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
-        if ended and os.WIFSTOPPED(status):
-            try:
-                expire(case)
-            except OperationalError:  # it froze with SQLite's one write lock in its hands: nobody can go on before it
-                os.kill(pid, signal.SIGCONT)
-                continue
-            case.frozen.append(pid)
+        if ended:
             case.workers.remove(pid)
-        elif ended:
-            case.workers.remove(pid)
-            until_answered(lambda: expire(case))
+            case.is_silent = True
+            if os.WIFSTOPPED(status):
+                case.frozen.append(pid)
+    if case.how == "raise" and case.write in STRANDING and case.mark.exists() and not case.was_stranded:
+        case.was_stranded = case.is_silent = True
+    if case.is_silent:
+        expire(case)
+        case.is_silent = False
     wake_trainers(case)
-    if case.how == "raise" and case.write in STRANDING and case.mark.exists() and not case.is_reaped:
-        case.is_reaped = True
-        until_answered(lambda: expire(case))
     if time.monotonic() - case.begun > SECONDS_PER_CASE:
         for pid in [*case.workers, *case.frozen]:
             kill(pid)
@@ -174,11 +190,16 @@ def look(case: Case) -> bool:
         if not case.workers:
             case.workers.append(fork_worker(case))
         return False
-    for pid in case.frozen:  # now it wakes, and finds that everything is over
-        os.kill(pid, signal.SIGCONT)
-        case.workers.append(pid)
-    case.frozen.clear()
+    wake(case)  # and it finds that everything is over
     return not case.workers
+
+
+def wake(case: Case) -> None:
+    """Its frozen workers go on, those too that nobody has seen freeze yet."""
+    for pid in [*case.workers, *case.frozen]:
+        os.kill(pid, signal.SIGCONT)
+    case.workers += case.frozen
+    case.frozen = []
 
 
 def wake_trainers(case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from jobs_app.models import Checkpoint, TrainedModel
 from tests.chaos.invariants import breaks
 from tests.chaos.kind import ChaosKind
 from tests.chaos.world import wait_until
-from work_kit import machine, operations, process, supervisor
+from work_kit import keeper, machine, operations, process, supervisor
 from work_kit.choices import State
 from work_kit.models import Job, JobEvent
 
@@ -101,6 +102,25 @@ def test_a_child_that_fills_the_machine_is_ended_before_the_kernel_must(toy_trai
     run_jobs()
     job.refresh_from_db()
     assert (job.state, job.failure_reason) == (State.FAILED, "oom_host")
+
+
+def test_a_disk_that_is_full_for_a_moment_keeps_the_child_from_hearing_and_costs_nothing(
+    toy_training, run_jobs, settings, tmp_path, monkeypatch
+):
+    real, told = keeper.Control.tell, []
+
+    def tell(self, action, *, is_leaving=False):
+        told.append(action)
+        if 3 < len(told) < 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, action, is_leaving=is_leaving)
+
+    monkeypatch.setattr(keeper.Control, "tell", tell)
+    job = toy_training(steps=40, step_seconds=0.05)
+    run_jobs()
+    assert len(told) >= 8
+    job = check(job, settings, tmp_path)
+    assert (job.state, job.attempt) == (State.SUCCEEDED, 1)
 
 
 def test_a_kill_by_the_kernel_for_memory_has_its_own_reason(toy_training, run_jobs, monkeypatch):

@@ -107,6 +107,8 @@ def site() -> Iterator[Site]:
         "DATA_DIR": str(data_dir),
         "HEARTBEAT_SECONDS": "1",
         "LEASE_SECONDS": "6",
+        "REAP_AFTER_SECONDS": "1",
+        "BACKOFF_SECONDS": "1",
         "LOG_LEVEL": "WARNING",
         "HF_HUB_OFFLINE": "1",
         "DATABASE_URL": next(databases),

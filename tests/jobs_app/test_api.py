@@ -6,7 +6,9 @@ import json
 
 import pytest
 
-from jobs_app.models import TrainingJob
+from accounts_app.models import Project
+from datasets_app.models import Dataset
+from jobs_app.models import TrainedModel, TrainingJob
 
 pytestmark = pytest.mark.django_db
 
@@ -46,11 +48,29 @@ def test_an_unknown_setting_is_422_and_named(post, snapshot):
 
 
 def test_a_snapshot_of_another_project_is_404(post, snapshot, outsider):
-    from accounts_app.models import Project
-
     snapshot.project = Project.objects.exclude(pk=snapshot.project_id).get()
     snapshot.save()
     assert post("/api/v1/jobs", {"base_model": "demo-base", "snapshot": snapshot.pk}).status_code == 404
+
+
+def test_an_earlier_model_and_rows_to_check_with_can_be_named(post, snapshot, trained, upload):
+    rows = Dataset.objects.create(
+        project=trained.project, upload=upload, name="Rows", state="ready", task_type="classification", accepted=9,
+        total=9, import_attempt=1,
+    )  # fmt: skip
+    more = {"parent_model": trained.pk, "validation_dataset": rows.pk}
+    job = post("/api/v1/jobs", {"base_model": "demo-base", "snapshot": snapshot.pk} | more).json()
+    assert {name: job[name] for name in more} == more
+
+
+@pytest.mark.parametrize("field", ["parent_model", "validation_dataset"])
+def test_what_another_project_has_is_404_and_named(post, snapshot, trained, dataset, outsider, field):
+    theirs = Project.objects.get(memberships__user=outsider)
+    TrainedModel.objects.update(project=theirs)
+    other = Dataset.objects.create(project=theirs, upload=dataset.upload, name="Rows", state="ready")
+    values = {"parent_model": trained.pk, "validation_dataset": other.pk}
+    answer = post("/api/v1/jobs", {"base_model": "demo-base", "snapshot": snapshot.pk, field: values[field]})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (404, field)
 
 
 def test_pause_resume_and_cancel(post, start):

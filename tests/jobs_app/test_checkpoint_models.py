@@ -118,8 +118,17 @@ def test_the_files_go_with_the_last_that_names_them(actor, checkpoint, django_ca
     model = use_checkpoint(actor=actor, checkpoint=checkpoint)
     Checkpoint.objects.all().delete()
     with django_capture_on_commit_callbacks(execute=True):
-        drop_checkpoint_model(actor=actor, model=model)
+        delete_trained_model(actor=actor, model=model)
     assert not is_there(checkpoint.storage_prefix)
+
+
+def test_what_could_not_be_had_again_is_not_undone(actor, checkpoint):
+    model = use_checkpoint(actor=actor, checkpoint=checkpoint)
+    Checkpoint.objects.all().delete()
+    with pytest.raises(UserError) as refused:
+        drop_checkpoint_model(actor=actor, model=model)
+    assert (refused.value.code, refused.value.status) == ("state_is_gone", 409)
+    assert TrainedModel.objects.exists()
 
 
 def test_deleting_the_trainings_own_model_leaves_models_of_its_states(

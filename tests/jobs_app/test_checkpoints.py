@@ -10,6 +10,8 @@ from django.core.files.storage import default_storage
 
 from jobs_app import checkpoints
 from jobs_app.models import Checkpoint
+from work_kit.models import Job
+from work_kit.operations import claim_job
 
 pytestmark = pytest.mark.django_db
 
@@ -26,10 +28,17 @@ def write_checkpoint(folder, step: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def hold(training) -> None:
+    """A worker has claimed the training."""
+    assert claim_job(queue="gpu", host="here", device="cpu").job_id == training.pk
+    training.work.refresh_from_db()
+
+
 @pytest.fixture
 def keep(start, tmp_path):
     """``keep(step)``: the trainer wrote a checkpoint, and it was noted and committed. ``keep.training``, ``keep.out``."""
     training = start()
+    hold(training)
     out = tmp_path / "out" / "checkpoints"
 
     def make(step: int, is_best: bool = False) -> None:
@@ -82,6 +91,37 @@ def test_a_checkpoint_that_the_trainer_removes_while_it_is_stored_is_not_committ
 
     monkeypatch.setattr(checkpoints, "store_tree", removed_first)
     keep(5)
+    assert not Checkpoint.objects.get().is_committed
+
+
+def test_a_worker_that_lost_its_job_commits_no_checkpoint_and_leaves_no_file(keep):
+    Job.objects.update(lease_token="somebody else")
+    keep(5)
+    row = Checkpoint.objects.get()
+    assert not row.is_committed
+    own = f"projects/{keep.training.project_id}/checkpoints/{keep.training.pk}"
+    assert not default_storage.exists(own) or default_storage.listdir(own) == ([], [])
+
+
+def test_a_checkpoint_that_the_trainer_removes_while_it_is_verified_costs_nothing_else(keep, monkeypatch):
+    real = hashlib.file_digest
+
+    def removed_meanwhile(file, name):
+        digest = real(file, name)
+        (keep.out / "step-00000005" / "manifest.json").unlink(missing_ok=True)
+        return digest
+
+    monkeypatch.setattr(hashlib, "file_digest", removed_meanwhile)
+    keep(5)
+    assert Checkpoint.objects.count() == 1
+
+
+def test_a_folder_that_a_later_attempt_wrote_is_not_stored_for_an_earlier_one(keep):
+    digest = write_checkpoint(keep.out, 5)
+    data = {"step": 5, "path": "checkpoints/step-00000005", "manifest_sha256": "0" * 64}
+    checkpoints.note(keep.training.work, data)
+    checkpoints.commit(keep.training.work, data, keep.workdir)
+    assert digest != Checkpoint.objects.get().manifest_sha256
     assert not Checkpoint.objects.get().is_committed
 
 

@@ -150,7 +150,7 @@ def test_the_page_asks_the_database_a_dozen_times_at_most_beyond_the_frame(
     client_for, owner, project, start, django_assert_max_num_queries
 ):
     training, browser = start(), client_for(owner)
-    with django_assert_max_num_queries(22):
+    with django_assert_max_num_queries(19):
         browser.get(f"/p/{project.slug}/train/{training.pk}")
 
 

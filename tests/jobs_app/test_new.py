@@ -136,6 +136,13 @@ def test_an_earlier_model_and_rows_of_their_own_go_with_the_training(client_for,
     assert (training.parent_model, training.validation_dataset) == (trained, other)
 
 
+def test_checking_with_what_it_learns_from_is_told_at_its_field(client_for, trainer, url, form, dataset):
+    values = form | {"examples": f"dataset:{dataset.pk}", "validation": dataset.pk}
+    answer = client_for(trainer).post(url, values)
+    assert answer.status_code == 422
+    assert list(answer.context["form"].errors) == ["validation"]
+
+
 def test_pairs_of_answers_choose_their_method_themselves(client_for, trainer, url, form, snapshot):
     from datasets_app.models import Dataset, Snapshot
 

@@ -71,6 +71,16 @@ def test_of_a_failed_training_the_best_and_the_newest_state_stay(ended, project)
     assert [row.step for row in spare_checkpoints(project, ended_before=timezone.now())] == [10]
 
 
+def test_what_a_provider_keeps_takes_up_nothing_and_cannot_go(ended, project):
+    before = disk_use(project)[0]
+    training = ended("failed", steps=())
+    for step in (1, 2, 3):
+        Checkpoint.objects.create(training_job=training, attempt=1, step=step, is_committed=True)
+    default_storage.save("projects/of-another/models/weights", ContentFile(b"x" * 1000))
+    assert disk_use(project)[0] == before
+    assert spare_checkpoints(project, ended_before=timezone.now()) == []
+
+
 def test_nothing_of_a_paused_training_can_go(ended, project):
     ended("paused")
     assert spare_checkpoints(project, ended_before=timezone.now()) == []
@@ -108,6 +118,16 @@ def test_without_a_decision_everything_is_kept(ended):
     keep_house()
     assert steps_of(training) == [10, 20, 30]
     assert not Retention.objects.exists()
+
+
+def test_what_somebody_else_is_cleaning_up_at_this_moment_is_told_once(ended, actor, project, monkeypatch):
+    ended()
+    seen = spare_checkpoints(project, ended_before=timezone.now())
+    retention.clean_up(actor=actor, kind="checkpoints")
+    real, looks = spare_checkpoints, iter([seen])
+    monkeypatch.setattr(retention, "spare_checkpoints", lambda *a, **kw: next(looks, None) or real(*a, **kw))
+    assert retention.clean_up(actor=actor, kind="checkpoints").items == 0
+    assert AuditEntry.objects.filter(act="retention.clean.checkpoints").count() == 1
 
 
 def test_days_must_be_days(actor):

@@ -39,7 +39,7 @@ def pairs(n: int) -> list[dict[str, str]]:
 
 
 def test_pairs_are_learnt_from_and_their_model_is_gone_on_from_with_data_to_check_with(actor, upload_of, run_jobs):
-    data = create_dataset(actor=actor, upload=upload_of(pairs(48), "pairs.jsonl"), name="Pairs")
+    data = create_dataset(actor=actor, upload=upload_of(pairs(24), "pairs.jsonl"), name="Pairs")
     first = start_training(
         actor=actor, name="First", base_model_key="demo-base", dataset=data, spec=QUICK | {"method": "dpo"}
     )
@@ -51,7 +51,7 @@ def test_pairs_are_learnt_from_and_their_model_is_gone_on_from_with_data_to_chec
     assert metrics[-1]["memory_bytes"] > 0
 
     parent = TrainedModel.objects.get()
-    others = create_dataset(actor=actor, upload=upload_of(pairs(60)[48:], "check.jsonl"), name="Check")
+    others = create_dataset(actor=actor, upload=upload_of(pairs(30)[24:], "check.jsonl"), name="Check")
     second = start_training(
         actor=actor,
         name="Second",
@@ -66,6 +66,6 @@ def test_pairs_are_learnt_from_and_their_model_is_gone_on_from_with_data_to_chec
     assert second.work.state == "succeeded", (second.work.failure_reason, second.work.failure)
     model = TrainedModel.objects.exclude(pk=parent.pk).get()
     assert model.run["continued_from"] == parent.manifest_sha256
-    assert sum(model.run["validation"]["counts"].values()) == 12
+    assert sum(model.run["validation"]["counts"].values()) == 6
     files = queries.model_files(model.api_name, model.project)
     assert list((files.adapter / "tensorboard").glob("events.*"))

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import pytest
 from django.http import HttpRequest
 
 from web_kit.long_streams import OPENED_AT_ONCE, StreamsAfterRequests, long_stream
 
-SCOPE = {"type": "http", "method": "GET", "path": "/", "headers": [(b"accept", b"text/event-stream")]}
+SCOPE: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [(b"accept", b"text/event-stream")]}
 
 
 class Shop:
@@ -91,15 +92,47 @@ def test_the_stream_is_closed_when_its_reader_leaves():
     assert closed == [True]
 
 
-def test_of_a_crowd_only_a_few_are_let_in_at_a_time():
-    shop = Shop(None)
+async def _nothing() -> AsyncGenerator[bytes, None]:
+    return
+    yield b""
+
+
+async def _sent(message: Any) -> None:
+    await asyncio.sleep(0)
+
+
+def _crowd(shop: Shop, scope: dict[str, Any], send: Any = _sent) -> None:
     middleware = StreamsAfterRequests(shop)
 
-    async def send(message: Any) -> None:
-        await asyncio.sleep(0)
+    async def come() -> None:
+        await asyncio.gather(*(middleware(dict(scope), _nobody_leaves, send) for _ in range(20)))
 
-    async def crowd() -> None:
-        await asyncio.gather(*(middleware(dict(SCOPE), _nobody_leaves, send) for _ in range(20)))
+    asyncio.run(come())
 
-    asyncio.run(crowd())
+
+def test_of_a_crowd_only_a_few_are_let_in_at_a_time():
+    shop = Shop(_nothing())
+    _crowd(shop, SCOPE)
     assert shop.most_busy == OPENED_AT_ONCE
+
+
+def test_whoever_takes_long_to_read_what_is_no_stream_keeps_nobody_out():
+    waiting = 0
+    everybody_is_in = asyncio.Event()
+
+    async def slow(message: Any) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == 20:
+            everybody_is_in.set()
+        await asyncio.wait_for(everybody_is_in.wait(), 10)
+
+    _crowd(Shop(None), SCOPE, slow)
+    assert waiting >= 20
+
+
+@pytest.mark.parametrize("header", [(b"content-length", b"9"), (b"transfer-encoding", b"chunked")])
+def test_a_body_that_could_be_drawn_out_is_not_waited_for_at_the_door(header):
+    shop = Shop(_nothing())
+    _crowd(shop, SCOPE | {"headers": [*SCOPE["headers"], header]})
+    assert shop.most_busy > OPENED_AT_ONCE

@@ -83,13 +83,19 @@ def test_the_place_in_line_is_the_order_in_which_workers_take_jobs(submit, neigh
     assert [queries.queue_position(job) for job in [*mine, theirs]] == [1, 3, 4, 2]
 
 
+def _wait(job: Job) -> float | None:
+    place = queries.place_in_line(job)
+    assert place is not None
+    return place.wait_seconds
+
+
 def test_nobody_knows_how_long_a_job_waits_without_workers_or_experience(submit) -> None:
     job = submit(queue="cpu")
-    assert queries.wait_seconds(job) is None
+    assert _wait(job) is None
     worker("one", "cpu")
-    assert queries.wait_seconds(job) == 0.0
+    assert _wait(job) == 0.0
     second = submit(queue="cpu")
-    assert queries.wait_seconds(second) is None
+    assert _wait(second) is None
 
 
 def test_the_wait_is_what_the_jobs_before_usually_take_spread_over_the_workers(submit) -> None:
@@ -102,7 +108,7 @@ def test_the_wait_is_what_the_jobs_before_usually_take_spread_over_the_workers(s
     worker("one", "cpu")
     worker("two", "cpu")
     line = [submit(queue="cpu") for _ in range(5)]
-    assert [queries.wait_seconds(job) for job in line] == [0.0, 0.0, 60.0, 60.0, 120.0]
+    assert [_wait(job) for job in line] == [0.0, 0.0, 60.0, 60.0, 120.0]
 
 
 def test_a_running_job_counts_for_what_it_says_is_left(submit) -> None:
@@ -110,7 +116,7 @@ def test_a_running_job_counts_for_what_it_says_is_left(submit) -> None:
     worker("one", "cpu")
     claim(queue="cpu")
     Job.objects.filter(pk=running.pk).update(eta_seconds=42.0)
-    assert queries.wait_seconds(waiting) == 42.0
+    assert _wait(waiting) == 42.0
 
 
 def test_a_worker_says_what_its_machine_has(db) -> None:

@@ -13,6 +13,7 @@ from finetune_engine.ports import ControlFile
 from tests.chaos.world import wait_until
 from work_kit import operations
 from work_kit.keeper import Control, LeaseKeeper
+from work_kit.models import Job
 from work_kit.operations import Fenced
 
 
@@ -73,9 +74,16 @@ def test_a_silent_database_makes_the_child_hold_and_its_return_makes_it_go(keepe
     wait_until(lambda: child.action() == "go" and not keeper.is_silent, "it works again", 10)
 
 
-def test_a_keeper_whose_job_was_deleted_is_fenced(keeper, lease) -> None:
-    from work_kit.models import Job
+def test_a_claim_whose_answer_came_late_is_renewed_at_once(lease, path, settings) -> None:
+    settings.HEARTBEAT_SECONDS = 1000.0
+    ends = Job.objects.get(pk=lease.job_id).lease_expires_at
+    keeper = LeaseKeeper(lease, Control(path))
+    keeper.start()
+    wait_until(lambda: Job.objects.get(pk=lease.job_id).lease_expires_at > ends, "it was renewed", 10)
+    keeper.stop()
 
+
+def test_a_keeper_whose_job_was_deleted_is_fenced(keeper, lease) -> None:
     Job.objects.filter(pk=lease.job_id).delete()
     wait_until(lambda: keeper.fenced, "it noticed", 10)
     with pytest.raises(Fenced):

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from finetune_engine.train.lock import take_lock
-from work_kit import operations
+from work_kit import leftovers, operations
 from work_kit.choices import State
-from work_kit.leftovers import sweep_work_folders
+from work_kit.kinds import _KINDS
+from work_kit.leftovers import last_words, sweep_work_folders
 from work_kit.models import Job
 
 
@@ -64,3 +65,28 @@ def test_a_folder_that_belongs_to_no_job_goes_once_it_is_old(folder) -> None:
     os.utime(folder, (1.0, 1.0))
     sweep_work_folders()
     assert not folder.exists()
+
+
+def test_a_job_of_a_kind_that_is_not_installed_here_holds_up_no_sweep(folder, actor) -> None:
+    other = operations.submit_job(actor=actor, kind="toy.run", title="Toy", params={})
+    (folder.parent / other.pk).mkdir()
+    Job.objects.update(state=State.CANCELLED)
+    _KINDS.pop("toy.run")
+    sweep_work_folders()
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_a_folder_that_another_worker_removes_at_the_same_moment_is_no_trouble(folder, monkeypatch) -> None:
+    def gone(path: Path) -> None:
+        raise FileNotFoundError(path / "lock")
+
+    monkeypatch.setattr(leftovers, "take_lock", gone)
+    end(folder, State.CANCELLED)
+    leftovers.tidy(Job.objects.get(pk=folder.name))
+
+
+def test_last_words_are_the_end_of_what_was_written_and_hold_nothing_a_database_refuses(tmp_path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes("é".encode() * 5000 + b"the\0 end")
+    assert last_words(log, 10) == "éééthe end"
+    assert last_words(tmp_path / "none", 10) == ""

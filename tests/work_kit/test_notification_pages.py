@@ -113,6 +113,14 @@ def test_a_webhook_is_switched_tested_rotated_and_deleted(client_for, owner, bas
     assert acts >= wanted
 
 
+def test_the_page_asks_no_more_for_many_webhooks(client_for, owner, base, actor, django_assert_max_num_queries):
+    for number in range(9):
+        operations.add_endpoint(actor=actor, url=f"{HOOK}{number}")
+    browser = client_for(owner)
+    with django_assert_max_num_queries(8):
+        browser.get(base)
+
+
 def test_another_projects_webhook_looks_missing(client_for, outsider, base, endpoint, api_key, call):
     from accounts_app.models import Project
 

@@ -98,6 +98,16 @@ def test_a_living_lease_is_not_reaped(submit, monkeypatch) -> None:
     assert operations.reap_expired_leases() == []
 
 
+def test_a_job_that_cannot_be_taken_back_holds_up_no_other(submit, actor, toy, monkeypatch) -> None:
+    broken, other = submit(), submit()
+    for _ in range(2):
+        claim()
+    operations.request_stop(actor=actor, job=broken, action="cancel")
+    monkeypatch.setattr(toy, "ended", lambda job: 1 / 0)
+    shift_clock(monkeypatch, 3600)
+    assert operations.reap_expired_leases() == [other.pk]
+
+
 def test_each_event_line_is_recorded_once(submit, toy, tmp_path) -> None:
     job = submit()
     lease = claim()
@@ -177,6 +187,33 @@ def test_a_paused_job_resumes(submit, actor) -> None:
     assert claim() is not None
 
 
+@pytest.mark.parametrize("paused", ["waiting", "by its worker", "without a worker"])
+def test_a_pause_costs_none_of_the_time_that_a_job_is_allowed(submit, actor, paused, monkeypatch) -> None:
+    job = submit(max_seconds=100)
+    lease = claim()
+    if paused == "waiting":
+        operations.release_job(lease, state=State.QUEUED)
+    operations.request_stop(actor=actor, job=job, action="pause")
+    if paused == "by its worker":
+        operations.release_job(lease, state=State.PAUSED)
+    elif paused == "without a worker":
+        operations.end_attempt(lease, reason="worker_lost", failure={})
+    shift_clock(monkeypatch, 3600)
+    operations.resume_job(actor=actor, job=job)
+    assert not operations.orders(claim()).is_late
+    job.refresh_from_db()
+    assert job.params["seconds_left"] <= job.params["max_seconds"] == 100
+
+
+def test_waiting_for_its_data_costs_a_job_none_of_the_time_that_it_is_allowed(submit, monkeypatch) -> None:
+    submit(max_seconds=100)
+    operations.release_job(claim(), state=State.QUEUED, uncounted=True)
+    shift_clock(monkeypatch, 3600)
+    lease = claim()
+    assert lease.attempt == 1
+    assert not operations.orders(lease).is_late
+
+
 def test_a_running_job_is_stopping_until_its_worker_obeys(submit, actor) -> None:
     job = submit()
     lease = claim()
@@ -220,4 +257,24 @@ def test_metric_points_count_a_repeated_step_once_and_the_newest_wins(submit, to
         (2, 1.0),
         (3, 1.0),
         (4, 1.0),
+    ]
+
+
+def test_what_a_lost_workers_attempt_had_kept_fills_gaps_and_overwrites_no_later_attempt(submit, toy, tmp_path) -> None:
+    def told(loss: float, *steps: int) -> list[tuple[int, Event]]:
+        return [(n, Event("metric", 1.0, {"step": n, "train_loss": loss})) for n in steps]
+
+    job = submit()
+    for events in (told(1.0, 1, 2), told(2.0, 3, 4)):
+        lease = claim()
+        operations.record_events(lease, events, toy, tmp_path)
+        operations.end_attempt(lease, reason="worker_lost", failure={})
+        Job.objects.filter(pk=job.pk).update(available_at=queries.database_now())
+    operations.record_events(claim(), told(1.0, 3, 4, 5), toy, tmp_path, of_attempt=1)
+    assert [(p["step"], p["train_loss"]) for p in queries.metric_points(job.pk)] == [
+        (1, 1.0),
+        (2, 1.0),
+        (3, 2.0),
+        (4, 2.0),
+        (5, 1.0),
     ]

@@ -89,6 +89,23 @@ def test_a_file_that_cannot_be_used_fails_with_the_engines_sentence(job, toy, ru
     assert toy.calls[-1] == "ended:failed"
 
 
+def test_a_row_that_the_database_refuses_is_told_with_the_job_and_not_taken_for_a_lost_worker(
+    job, toy, monkeypatch
+) -> None:
+    from django.db import IntegrityError
+
+    from work_kit import supervisor
+
+    def refused(job, saved):
+        raise IntegrityError("duplicate key")
+
+    monkeypatch.setattr(toy, "commit", refused)
+    supervisor.run_waiting("cpu")
+    job.refresh_from_db()
+    assert job.state == State.QUEUED
+    assert "IntegrityError" in job.events.get(kind="log", data__reason="internal").data["cause"]
+
+
 def test_cancel_stops_the_child_within_fifteen_seconds_and_leaves_no_process(job, slow_child, actor) -> None:
     thread = run_in_thread()
     wait_for(job, State.RUNNING)
@@ -156,4 +173,5 @@ def test_a_child_never_sees_the_sites_secrets(monkeypatch) -> None:
     monkeypatch.setenv("SECRET_KEY", "s3cret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     monkeypatch.setenv("DATABASE_URL", "postgres://u:s3cret@h/d")
+    monkeypatch.setenv("EMAIL_URL", "smtp://u:s3cret@h")
     assert "s3cret" not in str(child_environment({}))

@@ -14,7 +14,7 @@ from accounts_app.permissions import Actor, fetch
 from web_kit.pagination import paginate
 from work_kit.models import WebhookEndpoint
 from work_kit.notifications import operations, queries
-from work_kit.notifications.queries import DeliveryCard, EndpointCard, delivery_card, endpoint_card
+from work_kit.notifications.queries import DeliveryCard, EndpointCard, delivery_card, endpoint_card, endpoint_cards
 
 router = Router(tags=["webhooks"])
 
@@ -49,7 +49,7 @@ def _endpoint(request: HttpRequest, webhook_id: str) -> WebhookEndpoint:
 @router.get("/webhooks", auth=key_auth(Act.OWN), summary="Webhooks of the project")
 def list_webhooks(request: HttpRequest) -> dict[str, Any]:
     """Never with their secrets."""
-    rows = [_endpoint_json(endpoint_card(row)) for row in queries.endpoints_of(_actor(request).project)]
+    rows = [_endpoint_json(card) for card in endpoint_cards(queries.endpoints_of(_actor(request).project))]
     return {"data": rows, "next_cursor": None}
 
 

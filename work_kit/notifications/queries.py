@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
 from accounts_app.models import Project, User
@@ -58,14 +58,26 @@ def endpoints_of(project: Project) -> QuerySet[WebhookEndpoint]:
     return WebhookEndpoint.objects.filter(project=project).order_by("id")
 
 
+def endpoint_cards(endpoints: QuerySet[WebhookEndpoint]) -> list[EndpointCard]:
+    """These webhooks and how the newest message of each fared. One query."""
+    sent = Delivery.objects.filter(endpoint=OuterRef("pk")).order_by("-id")
+    ended = sent.exclude(delivered_at=None, given_up_at=None)
+    rows = endpoints.annotate(
+        last_at=Subquery(sent.values("created_at")[:1]), last_given_up_at=Subquery(ended.values("given_up_at")[:1])
+    )
+    return [_endpoint_card(row, row.last_at, row.last_given_up_at is not None) for row in rows]
+
+
 def endpoint_card(endpoint: WebhookEndpoint) -> EndpointCard:
-    """A webhook and how its newest message fared."""
-    ended = endpoint.deliveries.exclude(delivered_at=None, given_up_at=None).order_by("-id").first()
-    is_failing = ended is not None and ended.given_up_at is not None and endpoint.is_enabled
+    """One webhook, as ``endpoint_cards``."""
+    return endpoint_cards(WebhookEndpoint.objects.filter(pk=endpoint.pk))[0]
+
+
+def _endpoint_card(endpoint: WebhookEndpoint, last_at: datetime | None, was_given_up: bool) -> EndpointCard:
     label, tone = (_("On"), "ok") if endpoint.is_enabled else (_("Off"), "idle")
+    is_failing = was_given_up and endpoint.is_enabled
     if is_failing:
         label, tone = _("Not taking messages"), "bad"
-    newest = endpoint.deliveries.order_by("-id").values_list("created_at", flat=True).first()
     return EndpointCard(
         id=endpoint.pk,
         url=endpoint.url,
@@ -75,7 +87,7 @@ def endpoint_card(endpoint: WebhookEndpoint) -> EndpointCard:
         label=label,
         tone=tone,
         created_at=endpoint.created_at,
-        last_at=newest,
+        last_at=last_at,
     )
 
 

@@ -30,7 +30,7 @@ def _page(request: HttpRequest, actor: Actor, *, status: int = 200, **more: Any)
         "mail_is_sent": queries.mail_is_sent(),
         "mail_form": MailForm(initial={"about": queries.mail_wish(actor.user, actor.project)}),
         "webhook_form": WebhookForm(),
-        "endpoints": [queries.endpoint_card(row) for row in queries.endpoints_of(actor.project)] if is_owner else [],
+        "endpoints": queries.endpoint_cards(queries.endpoints_of(actor.project)) if is_owner else [],
     }
     return render(request, "work_kit/notifications.html", context | more, status=status)
 

@@ -14,7 +14,7 @@ from work_kit.operations.ending import (
     release_job,
     succeed_job,
 )
-from work_kit.operations.leases import Fenced, Lease
+from work_kit.operations.leases import Fenced, Lease, still_holds
 from work_kit.operations.presence import (
     DeviceFacts,
     Resources,
@@ -48,6 +48,7 @@ __all__ = [
     "renew_lease",
     "request_stop",
     "resume_job",
+    "still_holds",
     "submit_job",
     "succeed_job",
 ]

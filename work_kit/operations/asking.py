@@ -14,7 +14,7 @@ from work_kit.choices import LEASED, TERMINAL, State, StopAction
 from work_kit.kinds import kind_of
 from work_kit.models import Job, JobEvent
 from work_kit.operations.ending import finish
-from work_kit.operations.leases import state_event
+from work_kit.operations.leases import state_event, stop_clock
 from work_kit.queue import ring
 
 
@@ -96,6 +96,7 @@ def _obey(job: Job, action: StopAction) -> bool:
         return False
     else:
         job.state, job.eta_seconds = State.PAUSED, None
+        stop_clock(job, now)
     job.save()
     state_event(job)
     return True

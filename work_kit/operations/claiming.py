@@ -95,8 +95,8 @@ def _take(job: Job, now: datetime, host: str, device: str, token: str) -> Lease 
 
 
 def _deadline(job: Job, now: datetime) -> datetime | None:
-    """When the time that the job was allowed ends, counted from its start; None without a limit."""
-    allowed = job.params.get("max_seconds")
+    """When the time that the job is allowed ends, or what a pause left of it; None without a limit."""
+    allowed = job.params.get("seconds_left") or job.params.get("max_seconds")
     return now + timedelta(seconds=float(allowed)) if allowed else None
 
 

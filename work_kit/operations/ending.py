@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,8 +16,11 @@ from work_kit.choices import LEASED, OUT_OF_MEMORY, RETRIED, Reason, State, Stop
 from work_kit.kinds import JobKind, kind_of
 from work_kit.models import Job, JobEvent
 from work_kit.notifications import outbox
-from work_kit.operations.leases import Lease, held, let_go, locked, state_event
+from work_kit.operations.leases import Lease, held, let_go, locked, state_event, stop_clock
+from work_kit.outages import OUTAGES
 from work_kit.queue import ring
+
+logger = logging.getLogger(__name__)
 
 MAX_FRUITLESS_ATTEMPTS = 3
 LONGEST_BACKOFF = 36  # times the first one: 10 s grow to 360 s
@@ -108,6 +112,7 @@ def _again(job: Job, at: datetime, message: str, reason: Reason, failure: dict[s
 
 def _pause(job: Job, message: str, reason: Reason, failure: dict[str, Any]) -> State:
     job.stop_action = StopAction.NONE
+    stop_clock(job, queries.database_now())
     return _back(job, State.PAUSED, message, reason, failure)
 
 
@@ -144,9 +149,9 @@ def _give_back(job: Job, state: State, seconds: float, *, uncounted: bool) -> No
     job.phase = "waiting"
     if state == State.PAUSED:
         job.stop_action = StopAction.NONE
-        if job.deadline_at is not None:  # a pause costs none of the time that the job is allowed
-            left = max(1.0, (job.deadline_at - now).total_seconds())
-            job.params, job.deadline_at = job.params | {"max_seconds": left}, None
+        stop_clock(job, now)
+    if uncounted and job.attempt == 1:  # it has not begun
+        job.started_at = job.deadline_at = None
     job.save()
     if uncounted:
         Job.objects.filter(pk=job.pk).update(attempt=F("attempt") - 1)
@@ -157,17 +162,27 @@ def _give_back(job: Job, state: State, seconds: float, *, uncounted: bool) -> No
 
 
 def reap_expired_leases() -> list[str]:
-    """Take the jobs of silent workers away from them; returns the ids."""
+    """Take the jobs of silent workers away from them; returns the ids. A job that cannot be ended holds up no other."""
     reaped = []
     for expired in queries.expired_leases(queries.database_now()):
-        lease = Lease(expired.pk, expired.attempt, expired.lease_token)
-        with transaction.atomic():
-            job = held(lease).filter(lease_expires_at=expired.lease_expires_at).select_for_update().first()
-            if job is None:
-                continue
-            _end(job, Reason.WORKER_LOST, {"message": f"The worker on {job.host} went silent."})
-            reaped.append(lease.job_id)
+        try:
+            if _reap(expired):
+                reaped.append(expired.pk)
+        except OUTAGES:
+            raise
+        except Exception:  # its kind failed, or is not installed here: the caretaker is there for all jobs
+            logger.exception("job %s: its lease is over, and it could not be taken back", expired.pk)
     return reaped
+
+
+@transaction.atomic
+def _reap(expired: Job) -> bool:
+    """Take back this job, unless its lease was renewed or given up since it was read."""
+    lease = Lease(expired.pk, expired.attempt, expired.lease_token)
+    job = held(lease).filter(lease_expires_at=expired.lease_expires_at).select_for_update().first()
+    if job is not None:
+        _end(job, Reason.WORKER_LOST, {"message": f"The worker on {job.host} went silent."})
+    return job is not None
 
 
 def mend_times() -> None:

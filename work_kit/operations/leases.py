@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db.models import QuerySet
 
@@ -37,10 +38,25 @@ def locked(lease: Lease) -> Job:
     return job
 
 
+def still_holds(job: Job) -> bool:
+    """Whether the lease under which this job was read holds it still; if so, the job is locked until the transaction ends.
+    For what a kind of job writes outside the operations here."""
+    rows = Job.objects.select_for_update().filter(pk=job.pk, lease_token=job.lease_token, state__in=LEASED)
+    return job.lease_token != "" and bool(rows.values_list("pk"))
+
+
 def let_go(job: Job, state: State) -> None:
     """Take lease and device from the job and put it in ``state``; the caller saves it."""
     Device.objects.filter(job_id=job.pk, lease_token=job.lease_token).update(job=None, lease_token="")
     job.state, job.lease_token, job.lease_expires_at, job.eta_seconds = state, "", None, None
+
+
+def stop_clock(job: Job, now: datetime) -> None:
+    """Keep for later what is left of the time that the (locked) job is allowed: a pause costs none of it. The caller
+    saves the job."""
+    if job.deadline_at is not None:
+        left = max(1.0, (job.deadline_at - now).total_seconds())
+        job.params, job.deadline_at = job.params | {"seconds_left": left}, None
 
 
 def state_event(job: Job) -> None:

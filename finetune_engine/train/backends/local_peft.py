@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import UserError
 from finetune_engine.ports import Run
 from finetune_engine.train.local.adapters import make_trainable, trainable_share
 from finetune_engine.train.local.artefact import save_artefact
+from finetune_engine.train.local.callbacks.callback import Crew
 from finetune_engine.train.local.callbacks.chosen import callbacks_for
 from finetune_engine.train.local.callbacks.samples import Samples
 from finetune_engine.train.local.checkpoints import resolve_resume
@@ -28,15 +26,15 @@ from finetune_engine.train.local.kernels import use_gpu_kernels
 from finetune_engine.train.local.lesson import Lesson
 from finetune_engine.train.local.load import LoadedModel, load_base
 from finetune_engine.train.local.loop import Outcome, train
-from finetune_engine.train.local.memory import is_tight
 from finetune_engine.train.local.objectives.choice import objective_of
 from finetune_engine.train.local.objectives.objective import Limits, Objective
 from finetune_engine.train.local.parallel import spread, spread_out
 from finetune_engine.train.local.parent import Parent, read_parent
 from finetune_engine.train.local.record import run_facts, run_record
+from finetune_engine.train.local.settle import base_facts, settle
 from finetune_engine.train.local.team import ALONE, Team, shared
 from finetune_engine.train.preflight import Facts, heed
-from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec, SnapshotRef, TrainingSpec
+from finetune_engine.train.spec import EffectiveSpec, RunSpec, SnapshotRef, TrainingSpec
 
 SAMPLES = 3
 LAYOUT_ROWS = 64
@@ -85,8 +83,9 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
         found.parent.teach(model)
     share = trainable_share(model)
     run.emit("log", level="info", message=share.sentence, trainable=share.trainable, total=share.total)
-    heed(run, asked, _known(loaded, learn, check, trained=share.trainable, out=out))
-    samples = Samples(run, loaded, model, check.texts)
+    if team.is_first:
+        heed(run, asked, _known(loaded, learn, check, trained=share.trainable, out=out))
+    samples = Samples(run, loaded, model, check.texts, max_length=settled.max_length)
     texts = [text for row in learn.rows[:LAYOUT_ROWS] for text in objective.sequences(row)]
     if loaded.device.type != "cpu":
         spread(model, team)  # it was loaded outside the GPUs, which hold only their parts
@@ -118,7 +117,7 @@ def run_training(run: Run, spec: RunSpec, out: Path, *, team: Team = ALONE) -> N
         lesson = _prepared(run, lesson)
         run.emit("phase", phase="training")
         outcome = train(run, lesson, resume_from=found.resume)
-    samples.show(outcome.best_step)
+    Crew(run, [samples]).kept(outcome.best_step)
 
     run.emit("phase", phase="saving")
     result = _result(outcome, share.trainable, share.total)
@@ -152,12 +151,14 @@ def _refuse_together(asked: TrainingSpec) -> None:
 
 def _known(loaded: LoadedModel, learn: Examples, check: Examples, *, trained: int, out: Path) -> Facts:
     """What is known right before the first step (lengths and characters have been told row by row)."""
+    # A resumed run writes where its own earlier checkpoints stand.
+    replaced = sum(path.stat().st_size for path in (out / "checkpoints").rglob("*") if path.is_file())
     return Facts(
-        base=_base_facts(loaded),
+        base=base_facts(loaded),
         rows=len(learn.rows),
         validation_rows=len(check.rows),
         trained=trained,
-        disk_free=shutil.disk_usage(out).free,
+        disk_free=shutil.disk_usage(out).free + replaced,
     )
 
 
@@ -180,17 +181,15 @@ def _read_data(
     objective: Objective[Any],
 ) -> tuple[EffectiveSpec, Examples, Examples]:
     """The rows to learn from, the rows to judge by, and the settings that they settle."""
-    facts = _base_facts(loaded)
-    rough = _settle(asked, loaded, facts, max(1, found.snapshot.counts.get("train", 0)), longest=None)
+    rough = settle(asked, loaded, max(1, found.snapshot.counts.get("train", 0)), longest=None)
     counts = found.snapshot.counts
     learn = _encode(run, loaded, objective, rough, Part("train", spec.snapshot, "train", counts.get("train", 0)))
     own = Part("validation", spec.snapshot, "validation", counts.get("validation", 0))
     if spec.validation is not None and found.validation is not None:
         own = Part("validation", spec.validation, None, sum(found.validation.counts.values()))
     check = _encode(run, loaded, objective, rough, own)
-    settled = _settle(asked, loaded, facts, len(learn.rows), longest=max(learn.longest, check.longest))
-    if asked.gradient_checkpointing == "auto" and is_tight(loaded, settled):
-        settled = replace(settled, gradient_checkpointing=True)
+    settled = settle(asked, loaded, len(learn.rows), longest=max(learn.longest, check.longest))
+    if asked.gradient_checkpointing == "auto" and settled.gradient_checkpointing:
         message = "The GPU's memory is small for this model: some results are computed twice instead of kept."
         run.emit("log", level="info", message=message)
     return settled, learn, check
@@ -205,18 +204,6 @@ def _prepared(run: Run, lesson: Lesson) -> Lesson:
         lesson.objective.prepare(lesson, rows, run.boundary) for rows in (lesson.train, lesson.valid)
     )
     return replace(lesson, train=train_rows, valid=valid_rows)
-
-
-def _base_facts(loaded: LoadedModel) -> BaseFacts:
-    report = inspect_model_folder(loaded.folder, digest=False)
-    return BaseFacts(report.parameters, loaded.context_length, loaded.ref.learning_rate)
-
-
-def _settle(
-    asked: TrainingSpec, loaded: LoadedModel, facts: BaseFacts, n: int, *, longest: int | None
-) -> EffectiveSpec:
-    bf16 = loaded.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return asked.effective(n, facts, longest=longest, device=loaded.device.type, bf16=bf16)
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ class LoopState:
     """Where a run stands. ``step`` counts finished optimiser steps; with it the sample order is known.
 
     ``best_value`` is None before the first evaluation; ``stale`` counts evaluations without gain; ``reason`` says why
-    no more steps are to be taken (None: they are).
+    no more steps are to be taken (None: they are); ``at_once`` is how many tokens fitted after memory was full (None: it
+    was not).
     """
 
     step: int = 0
@@ -46,6 +47,7 @@ class LoopState:
     broken: int = 0
     trained_tokens: int = 0
     reason: str | None = None
+    at_once: int | None = None
     scale: LossScale = field(default_factory=LossScale)
     history: list[StepMetrics] = field(default_factory=list)
 

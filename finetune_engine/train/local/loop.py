@@ -161,6 +161,7 @@ def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: Loo
     order = step_rows(len(lesson.train), spec.asked.seed, state.step, spec.examples_per_step)
     rows = [lesson.train[row] for row in order]
     weight = max(1.0, lesson.objective.weight(rows))
+    asked = min(spec.tokens_per_micro_batch, state.at_once or spec.tokens_per_micro_batch)
 
     def backward(loss: torch.Tensor) -> None:
         mean = loss / weight
@@ -170,9 +171,12 @@ def _step(run: Run, lesson: Lesson, optimizer: torch.optim.Optimizer, state: Loo
         """Of the mean loss over all of ``rows``, however they are split."""
         optimizer.zero_grad(set_to_none=True)
         learn = lesson.objective.add_gradients if lesson.team.is_alone else spread_gradients
-        return learn(lesson, rows, budget=budget, backward=backward)
+        found = learn(lesson, rows, budget=budget, backward=backward)
+        if budget < asked:
+            state.at_once = budget  # what did not fit once is not tried again at every step
+        return found
 
-    sums = _within_memory(run, lesson, gradients, spec.tokens_per_micro_batch, rows)
+    sums = _within_memory(run, lesson, gradients, asked, rows)
     parameters = [parameter for _, parameter in trained_parameters(lesson.model)]
     scale.undo(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, spec.asked.max_grad_norm)

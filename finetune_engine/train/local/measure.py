@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from finetune_engine.catalogue.folder import inspect_model_folder
 from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.generate import BATCH_ROWS, generate_batch
@@ -28,13 +27,16 @@ from finetune_engine.train.local.encode import AnswerTooLong, Encoded
 from finetune_engine.train.local.examples import SnapshotRow, check_snapshot, read_rows
 from finetune_engine.train.local.forward import flat_layout, usual_attention
 from finetune_engine.train.local.fused import fused_lora
+from finetune_engine.train.local.kernels import use_gpu_kernels
 from finetune_engine.train.local.lesson import Lesson
 from finetune_engine.train.local.load import LoadedModel, SharedModule, load_base
 from finetune_engine.train.local.memory import full_memory, memory_in_use
 from finetune_engine.train.local.objectives.choice import objective_of
 from finetune_engine.train.local.objectives.objective import Limits
+from finetune_engine.train.local.parent import read_parent
 from finetune_engine.train.local.record import device_name
-from finetune_engine.train.spec import BaseFacts, EffectiveSpec, RunSpec
+from finetune_engine.train.local.settle import settle
+from finetune_engine.train.spec import EffectiveSpec, RunSpec
 
 LONGEST_ROWS = 64
 USUAL_ROWS = 256
@@ -81,21 +83,28 @@ def measure(run: Run, spec: RunSpec, *, started: float) -> Probe:
     """
     run.emit("phase", phase="validating")
     ref = BaseModelRef.from_dict(spec.base_model)
-    counts = check_snapshot(spec.snapshot).counts
+    parent = read_parent(Path(spec.continue_from)) if spec.continue_from else None
+    asked = parent.settings(spec.training) if parent else spec.training
+    n = max(1, check_snapshot(spec.snapshot).counts.get("train", 0))
     run.boundary()
     run.emit("phase", phase="loading model")
     threads = use_threads(spec.threads)
     begun = run.clock.monotonic()
-    loaded = load_base(ref, precision=spec.training.precision, four_bit=spec.training.peft == "qlora")
+    loaded = load_base(parent.base(ref) if parent else ref, precision=asked.precision, four_bit=asked.peft == "qlora")
+    use_gpu_kernels(loaded.model, loaded.device)
+    if parent:
+        loaded = parent.spoken(loaded)
     load_seconds = run.clock.monotonic() - begun
     run.boundary()
     run.emit("phase", phase="preparing data")
-    objective = objective_of(spec.training)
-    settled = _settle(spec, loaded, max(1, counts.get("train", 0)), longest=None)
-    rows = _rows(spec, lambda row: objective.encode(loaded, row, Limits(settled.max_length)))
+    objective = objective_of(asked)
+    limits = Limits(settle(asked, loaded, n, longest=None).max_length, learn_prompt=not asked.completion_only_loss)
+    rows = _rows(spec, lambda row: objective.encode(loaded, row, limits))
     longest = max(len(text.input_ids) for row in rows for text in objective.sequences(row))
-    settled = _settle(spec, loaded, max(1, counts.get("train", 0)), longest=longest)
+    settled = settle(asked, loaded, n, longest=longest)
     model = make_trainable(loaded, settled)
+    if parent:
+        parent.teach(model)
     texts = [text for row in rows for text in objective.sequences(row)]
     flat_wanted = flat_layout(model, texts[:LONGEST_ROWS], wanted=settled.packing, dtype=loaded.dtype)
     with flat_wanted as flat, fused_lora(model):
@@ -115,13 +124,6 @@ def measure(run: Run, spec: RunSpec, *, started: float) -> Probe:
         trial = Trial(run, lesson, loaded, started)
         trial.carry_out()
     return trial.probe(load_seconds, threads, settled, longest)
-
-
-def _settle(spec: RunSpec, loaded: LoadedModel, n: int, *, longest: int | None) -> EffectiveSpec:
-    report = inspect_model_folder(loaded.folder, digest=False)
-    facts = BaseFacts(report.parameters, loaded.context_length, loaded.ref.learning_rate)
-    bf16 = loaded.device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return spec.training.effective(n, facts, longest=longest, device=loaded.device.type, bf16=bf16)
 
 
 def _rows(spec: RunSpec, encode: Callable[[SnapshotRow], Any]) -> list[Any]:

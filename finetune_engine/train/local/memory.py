@@ -14,7 +14,7 @@ from finetune_engine.errors import EngineError, FailureReason
 from finetune_engine.ports import Run
 from finetune_engine.train.local.load import LoadedModel
 from finetune_engine.train.setting_checks import WITH_EMBEDDINGS
-from finetune_engine.train.spec import TEXTS_PER_ROW, EffectiveSpec
+from finetune_engine.train.spec import EffectiveSpec
 
 T = TypeVar("T")
 WHERE = {"oom_gpu": "The GPU's memory", "oom_host": "The computer's memory"}
@@ -72,17 +72,14 @@ def is_tight(loaded: LoadedModel, spec: EffectiveSpec) -> bool:
     shape = shape_of_folder(loaded.folder)
     if loaded.device.type != "cuda" or shape is None:
         return False
-    texts = TEXTS_PER_ROW[spec.asked.method]
-    tokens, checked = spec.tokens_per_micro_batch // texts, spec.tokens_per_eval_batch // texts
     targets = spec.target_modules
     need = memory_need(
         shape,
         MemoryPlan(
-            tokens=tokens,
-            scored=tokens * texts,
-            eval_tokens=checked,
-            eval_scored=checked * texts,
-            method=spec.asked.method,
+            tokens=spec.tokens_per_micro_batch,
+            scored=spec.tokens_per_micro_batch,
+            eval_tokens=spec.tokens_per_eval_batch,
+            eval_scored=spec.tokens_per_eval_batch,
             peft=spec.asked.peft,
             r=spec.asked.r,
             precision=spec.precision,

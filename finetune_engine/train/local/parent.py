@@ -11,7 +11,7 @@ from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import UserError
 from finetune_engine.train.local.adapters import restore_trainable
 from finetune_engine.train.local.checkpoints import load_weights
-from finetune_engine.train.local.commit import verify_folder
+from finetune_engine.train.local.commit import MANIFEST, verify_folder
 from finetune_engine.train.local.load import ADAPTER_WEIGHTS, LoadedModel, saved_template
 from finetune_engine.train.local.template import sha256_of
 from finetune_engine.train.spec import TrainingSpec
@@ -81,12 +81,22 @@ class Parent:
 
 
 def read_parent(folder: Path) -> Parent:
-    """The trained model in ``folder``. Raises UserError ``parent_missing`` when it is not a whole one."""
+    """The trained model in ``folder``. Raises UserError ``parent_missing`` when it is not a whole one,
+    ``parent_damaged`` when its files are not those of its manifest."""
+    sha256 = verify_folder(folder)
+    if sha256 is None and (folder / MANIFEST).exists():
+        raise UserError(
+            "parent_damaged",
+            "The earlier model's files are damaged: they are not what was saved. Choose another model to go on from, or "
+            "start from the base model.",
+            field="parent_model",
+            reason="bad_config",
+        )
     config = folder / "adapter_config.json"
     if config.is_file() and (folder / ADAPTER_WEIGHTS).is_file():
-        return Parent(folder, json.loads(config.read_text(encoding="utf-8")), verify_folder(folder))
+        return Parent(folder, json.loads(config.read_text(encoding="utf-8")), sha256)
     if (folder / "config.json").is_file():
-        return Parent(folder, None, verify_folder(folder))
+        return Parent(folder, None, sha256)
     raise UserError(
         "parent_missing",
         "The earlier model's files are not there. Choose another model to go on from, or start from the base model.",

@@ -201,5 +201,7 @@ def _sentence(error: openai.OpenAIError) -> str:
     if not isinstance(error, openai.APIStatusError):
         return f"The provider's answer could not be used: {error}."
     said = error.body.get("message") if isinstance(error.body, dict) else None
-    words = str(said).strip()[:500] if said else "no reason given"
+    words = str(said).strip() if said else "no reason given"
+    key = error.request.headers.get("authorization", "").removeprefix("Bearer ")
+    words = words.replace(key, "...")[:500] if key else words[:500]  # some quote the key that they refuse
     return f"The provider answered with the status {error.status_code}: {words}"

@@ -129,12 +129,15 @@ class Starter:
                 return self.client.fine_tuning.jobs.create(**body, extra_headers=headers)
             except openai.OpenAIError as error:
                 failures += 1
-                patience = self.settings.patience_seconds
-                if not may_pass(error) or self.line.run.clock.monotonic() - began > patience:
+                if not may_pass(error):
                     raise explained(error) from error
-                self.line.pause_after(error, failures)
+                is_over = self.line.run.clock.monotonic() - began > self.settings.patience_seconds
+                if not is_over:
+                    self.line.pause_after(error, failures)
                 if may_have_happened(error) and (job := self._lost_and_found()) is not None:
                     return job
+                if is_over:
+                    raise explained(error) from error
 
     def _lost_and_found(self) -> FineTuningJob | None:
         """The job whose answer was lost, if it was made after all; a provider may list it a little late."""

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from finetune_engine.errors import UserError
-from jobs_app.connections import rotate_secrets
-from work_kit.notifications.operations import reencrypt_secrets
+from jobs_app import connections
+from work_kit.notifications import operations as webhook_operations
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         """All or nothing."""
         try:
             with transaction.atomic():
-                keys, webhooks = rotate_secrets(), reencrypt_secrets()
+                keys, webhooks = connections.reencrypt_secrets(), webhook_operations.reencrypt_secrets()
         except UserError as error:
             raise CommandError(error.sentence) from error
         self.stdout.write(

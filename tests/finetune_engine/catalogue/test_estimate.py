@@ -101,3 +101,18 @@ def test_every_figure_can_be_sent_as_json() -> None:
 def test_data_without_rows_is_refused() -> None:
     with pytest.raises(UserError, match="no example"):
         estimate(MODEL, replace(DATA, rows=0), SPEC, LAPTOP)
+
+
+def test_pairs_are_read_as_two_texts_in_time_and_memory() -> None:
+    speed = Measurement("run", 1000.0, 0.001)
+    one, two = (
+        estimate(MODEL, DATA, replace(SPEC, method=method, gradient_checkpointing=False), LAPTOP, measured=speed)
+        for method in ("sft", "dpo")
+    )
+    assert one.seconds is not None
+    assert two.seconds is not None
+    assert two.trained_tokens.expected == 2 * one.trained_tokens.expected
+    assert two.seconds.expected == pytest.approx(2 * one.seconds.expected, rel=0.01)
+    assert one.memory is not None
+    assert two.memory is not None
+    assert two.memory.activations.high == pytest.approx(2 * one.memory.activations.high, rel=0.01)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts_app.operations import record
 from finetune_engine.errors import UserError
 from jobs_app import budgets
 from jobs_app.models import TrainingJob
@@ -60,7 +63,7 @@ def test_over_the_months_limit_is_refused_with_the_figures_even_when_approved(se
     with pytest.raises(UserError) as refused:
         send()
     assert refused.value.code == "over_budget"
-    assert "9.95 are spent" in refused.value.sentence
+    assert "9.95 USD are spent" in refused.value.sentence
 
 
 def test_trainings_under_way_count_with_what_they_are_expected_to_cost(send, actor) -> None:
@@ -69,6 +72,15 @@ def test_trainings_under_way_count_with_what_they_are_expected_to_cost(send, act
     with pytest.raises(UserError) as refused:
         send()
     assert refused.value.code == "over_budget"
+
+
+@pytest.mark.parametrize(("state", "counts"), [({"job": "ftjob-1"}, True), ({}, False)])
+def test_a_cancelled_training_counts_as_expected_once_it_had_begun_there(send, actor, state, counts) -> None:
+    training = send()
+    expected = Decimal(training.remote["expected_cost"]["expected"])
+    TrainingJob.objects.filter(pk=training.pk).update(remote=training.remote | {"state": state})
+    Job.objects.filter(pk=training.pk).update(state="cancelled", finished_at=timezone.now())
+    assert spending(actor.project).expected == (expected if counts else 0)
 
 
 def test_last_months_money_does_not_count(send, actor) -> None:
@@ -148,3 +160,32 @@ def test_starting_a_failed_training_again_asks_on_a_page_of_its_own(send, actor,
     started = browser.post(address, {"cost_approved": "1"})
     assert (asked.status_code, started.status_code) == (402, 302)
     assert TrainingJob.objects.count() == 2
+
+
+def test_a_double_click_on_the_question_starts_one_training(send, actor, owner, client_for) -> None:
+    training = send()
+    Job.objects.filter(pk=training.pk).update(state="failed", failure_reason="provider_error")
+    browser, address = client_for(owner), f"/p/{actor.project.slug}/train/{training.pk}/retry"
+    asked = browser.post(address, {"idempotency_key": "click"}).content.decode()
+    for _ in range(2):
+        browser.post(address, {"cost_approved": "1", "idempotency_key": "click"})
+    assert '<input type="hidden" name="idempotency_key" value="click">' in asked
+    assert TrainingJob.objects.count() == 2
+
+
+def test_asking_about_money_keeps_no_other_act_of_the_project_waiting(actor, transactional_db) -> None:
+    """Every act writes an audit entry, one at a time; a start that held the project's row against them would deadlock."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one lock for everything")
+
+    def act_elsewhere() -> None:
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL lock_timeout = '5s'")
+                record(actor=actor, project=actor.project, act="something.else")
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        budgets.require_approval(project=actor.project, model=None, cost=None, approved=True)
+        pool.submit(act_elsewhere).result()

@@ -39,7 +39,7 @@ def test_our_job_is_carried_out_there_and_its_model_answers_there(other, actor, 
             name="Clauses",
             base_model_key="theirs",
             snapshot=rows,
-            spec={"num_train_epochs": 4},
+            spec={"num_train_epochs": 2},
             suffix="clauses",
             cost_approved=True,
         )

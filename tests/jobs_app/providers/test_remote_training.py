@@ -245,6 +245,24 @@ def test_its_page_shows_the_name_there_and_offers_no_download(kept_there, actor,
     assert "/download" not in page.content.decode()
 
 
+def test_no_page_offers_what_needs_its_files(kept_there, actor, client_for, owner) -> None:
+    browser, project = client_for(owner), f"/p/{actor.project.slug}"
+    training = browser.get(f"{project}/train/{kept_there.training_job_id}").content.decode()
+    assert "Its provider keeps it" in training
+    assert "Deploy" not in training
+    for path in ("/", "/results/new", "/use/"):
+        page = browser.get(f"{project}{path}")
+        assert page.status_code == 200, path
+        assert f"model={kept_there.pk}" not in page.content.decode(), path
+        assert f'value="{kept_there.pk}"' not in page.content.decode(), path
+
+
+def test_an_openai_model_goes_to_a_chosen_address_without_a_key_at_openai(send, connection, monkeypatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    training = send(base_model_key="gpt-4o-mini", connection=connection)
+    assert (training.connection, training.remote["base_url"]) == (connection, connection.base_url)
+
+
 def test_it_can_be_deleted_here(kept_there, actor) -> None:
     delete_trained_model(actor=actor, model=kept_there)
     assert not TrainedModel.objects.exists()

@@ -43,6 +43,9 @@ class Callback:
     def ended(self) -> None:
         """Training is over: finished, stopped or failed."""
 
+    def kept(self, step: int) -> None:
+        """Training was good to the end: the model holds the weights of ``step``, which are saved next."""
+
 
 @dataclass
 class Crew:
@@ -72,6 +75,11 @@ class Crew:
         """Tell everyone."""
         for member in list(self.members):
             self._ask(member, "ended")
+
+    def kept(self, step: int) -> None:
+        """Tell everyone."""
+        for member in list(self.members):
+            self._ask(member, "kept", step)
 
     def _ask(self, member: Callback, what: str, *about: Any) -> Any:
         try:

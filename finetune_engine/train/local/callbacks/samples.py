@@ -22,13 +22,20 @@ CUT = "\u2026"
 class Samples(Callback):
     """Lets the model answer the first validation rows, in at most a twentieth of the time that training took so far.
 
-    An answer that is not finished when that time is over is shown as far as it goes.
+    An answer that is not finished when that time is over is shown as far as it goes. A question longer than
+    ``max_length`` tokens is cut as it is for training.
     """
 
     def __init__(
-        self, run: Run, loaded: LoadedModel, model: Any, conversations: Sequence[list[dict[str, Any]]]
+        self,
+        run: Run,
+        loaded: LoadedModel,
+        model: Any,
+        conversations: Sequence[list[dict[str, Any]]],
+        *,
+        max_length: int | None = None,
     ) -> None:
-        self._run, self._conversations = run, conversations
+        self._run, self._conversations, self._max_length = run, conversations, max_length
         self._speaking = replace(loaded, shared=SharedModule(model))
         self._start = run.clock.monotonic()
         self._spent = 0.0
@@ -45,6 +52,10 @@ class Samples(Callback):
             self.show(moment.step, seconds=left)
             self._spent += self._run.clock.monotonic() - now
 
+    def kept(self, step: int) -> None:
+        """The last answers, of the model as it is kept."""
+        self.show(step)
+
     def show(self, step: int, *, seconds: float | None = None) -> None:
         """Emit one ``sample`` event for each row; None takes as long as it takes."""
         if not self._conversations:
@@ -55,7 +66,10 @@ class Samples(Callback):
         model.eval()
         try:
             with usual_attention(model):
-                prompts = [encode_prompt(self._speaking, messages[:-1]) for messages in self._conversations]
+                prompts = [
+                    encode_prompt(self._speaking, messages[:-1], max_length=self._max_length)
+                    for messages in self._conversations
+                ]
                 answers = generate_batch(
                     self._speaking,
                     prompts,

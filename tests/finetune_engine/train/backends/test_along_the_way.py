@@ -97,6 +97,38 @@ def test_full_memory_in_training_and_evaluation_is_survived_with_the_same_result
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
+def test_what_did_not_fit_once_is_not_tried_again_at_every_step(
+    tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path, run: Run, sink: ListSink, monkeypatch: Any
+) -> None:
+    original = sft.collate
+
+    def tight(examples: Any, **layout: Any) -> Any:
+        if sum(len(example.input_ids) for example in examples) > 150:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory")
+        return original(examples, **layout)
+
+    monkeypatch.setattr(sft, "collate", tight)
+    run_training(run, make_spec(tiny_model, write_snapshot(24, 0), per_device_train_batch_size=4), tmp_path)
+    kinds = [event.data.get("code") if event.kind == "warn" else event.kind for event in sink.events]
+    first = kinds.index("metric")
+    assert "oom_host" in kinds[:first]
+    assert "oom_host" not in kinds[first:]
+
+
+def test_answers_that_cannot_be_shown_at_the_end_do_not_cost_the_model(
+    tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path, run: Run, sink: ListSink, monkeypatch: Any
+) -> None:
+    from finetune_engine.train.local.callbacks import samples
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(samples, "generate_batch", full)
+    run_training(run, make_spec(tiny_model, write_snapshot()), tmp_path)
+    assert told(sink, "result")
+    assert any("Samples failed" in data["message"] for data in told(sink, "warn"))
+
+
 def test_memory_too_small_for_one_row_ends_with_its_reason(
     tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from finetune_engine.errors import UserError
 from finetune_engine.events import ListSink
 from finetune_engine.ports import Run
 from finetune_engine.train.backends.local_peft import run_training
+from finetune_engine.train.local.adapters import make_trainable
 from finetune_engine.train.spec import RunSpec
 from tests.finetune_engine.conftest import WriteSnapshot
 
@@ -90,6 +91,44 @@ def test_an_earlier_model_that_is_gone_is_the_persons_matter(
     with pytest.raises(UserError) as caught:
         train(tiny_model, write_snapshot(), tmp_path / "out", more={"continue_from": str(tmp_path / "gone")})
     assert caught.value.code == "parent_missing"
+
+
+def test_an_earlier_model_whose_files_changed_is_not_gone_on_from(
+    tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path
+) -> None:
+    train(tiny_model, write_snapshot(), tmp_path / "first", num_train_epochs=1)
+    weights = tmp_path / "first" / "artefact" / "adapter_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        train(tiny_model, write_snapshot(), tmp_path / "more", more={"continue_from": str(weights.parent)})
+    assert caught.value.code == "parent_damaged"
+
+
+def test_a_test_run_measures_the_add_on_that_the_training_will_have(
+    tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetune_engine.train.local import measure as measuring
+
+    train(tiny_model, write_snapshot(), tmp_path / "first", target_modules=["q_proj"], num_train_epochs=1)
+    made: list[Any] = []
+
+    def watched(*args: Any) -> Any:
+        made.append(make_trainable(*args))
+        return made[-1]
+
+    monkeypatch.setattr(measuring, "make_trainable", watched)
+    raw = {
+        "base_model": {"key": "tiny", "path": str(tiny_model)},
+        "snapshot": {"path": str(write_snapshot())},
+        "training": {"r": 64},
+        "continue_from": str(tmp_path / "first" / "artefact"),
+        "threads": 1,
+    }
+    measuring.measure(Run(ListSink()), RunSpec.from_dict(raw), started=0.0)
+    config = made[0].peft_config["default"]
+    assert (config.r, set(config.target_modules)) == (4, {"q_proj"})
 
 
 def test_every_row_of_a_validation_snapshot_is_judged_and_none_of_the_own_ones(

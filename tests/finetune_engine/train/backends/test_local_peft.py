@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from finetune_engine.train.backends.local_peft import run_training
 from finetune_engine.train.local.checkpoints import newest_valid
 from finetune_engine.train.local.commit import verify_folder
 from finetune_engine.train.local.load import attach_adapter, load_base
+from finetune_engine.train.preflight import Facts
 from finetune_engine.train.spec import RunSpec
 from tests.finetune_engine.conftest import Script, WriteSnapshot
 
@@ -361,6 +363,21 @@ def test_a_full_disk_at_a_checkpoint_ends_with_its_reason_and_no_scraps(
         run_training(run, make_spec(tiny_model, write_snapshot()), tmp_path)
     assert caught.value.reason == "disk_full"
     assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_resumed_run_counts_the_room_of_its_own_checkpoints_as_free(
+    tiny_model: Path, write_snapshot: WriteSnapshot, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetune_engine.train.backends import local_peft
+
+    run_training(run, make_spec(tiny_model, write_snapshot()), tmp_path)
+    held = sum(path.stat().st_size for path in (tmp_path / "checkpoints").rglob("*") if path.is_file())
+    heard: list[Facts] = []
+    monkeypatch.setattr(local_peft, "heed", lambda run, spec, facts: heard.append(facts))
+    monkeypatch.setattr(local_peft.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    spec = make_spec(tiny_model, write_snapshot(), resume_from=tmp_path / "checkpoints")
+    run_training(run, spec, tmp_path)
+    assert heard[0].disk_free == 1000 + held > 1000
 
 
 def test_a_real_model_learns_to_answer_and_to_stop(

@@ -160,6 +160,14 @@ def test_a_refused_key_ends_the_job_with_the_providers_own_words(case: Case, ser
     assert len(server.requests) == 1
 
 
+def test_a_key_that_the_provider_quotes_is_not_told(case: Case, server: ProtocolServer) -> None:
+    server.fail("POST", FILES, status=401, message=f"The key {server.key} is not known.", times=10)
+    with pytest.raises(UserError) as refused:
+        case.run()
+    assert server.key not in refused.value.sentence
+    assert "The key ... is not known." in refused.value.sentence
+
+
 def test_retry_after_is_honoured_to_the_second(case: Case, server: ProtocolServer) -> None:
     server.fail("POST", FILES, status=429, headers={"Retry-After": "1"}, message="Rate limit reached.")
     events = case.run()
@@ -194,6 +202,15 @@ def test_a_create_that_is_never_answered_is_looked_for_before_it_is_repeated(
     server.fail("POST", JOBS, "silence")
     case.run(case.spec(answer_seconds=1.0))
     assert sent(server)["status"] == "succeeded"
+
+
+def test_a_create_whose_answer_is_lost_when_patience_is_over_is_looked_for_all_the_same(
+    case: Case, server: ProtocolServer
+) -> None:
+    server.fail("POST", JOBS, "lost_answer")
+    case.run(case.spec(patience_seconds=0.0))
+    assert len(server.jobs) == 1
+    assert case.told("result")
 
 
 def test_a_provider_that_stays_broken_before_the_start_fails_the_job(case: Case, server: ProtocolServer) -> None:
