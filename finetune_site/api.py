@@ -18,9 +18,9 @@ from finetune_engine.errors import UserError
 from finetune_site.comparison_views import router as comparisons
 from finetune_site.provenance_api import router as provenance
 from jobs_app.api import router as jobs
-from jobs_app.api_advice import router as job_advice
-from jobs_app.api_connections import router as providers
-from jobs_app.api_models import router as job_models
+from jobs_app.api.advice import router as job_advice
+from jobs_app.api.connections import router as providers
+from jobs_app.api.models import router as job_models
 from serving_app.api import router as serving
 from web_kit.errors import answer_to, json_error
 from work_kit.notifications.api import router as webhooks

@@ -11,8 +11,8 @@ from typing import IO, cast
 
 from django.core.files.storage import default_storage
 
-from jobs_app.checkpoint_models import ONLY_FOR_TRAINING
 from jobs_app.models import TrainedModel
+from jobs_app.operations.checkpoint_models import ONLY_FOR_TRAINING
 from jobs_app.queries.trainings import refuse_without_files
 from work_kit.files import MANIFEST, read_manifest
 

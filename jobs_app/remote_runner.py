@@ -17,8 +17,8 @@ from datasets_app.queries import snapshot_parquet
 from finetune_engine.errors import EngineError, UserError
 from finetune_engine.events import Event
 from finetune_engine.train.provider.settings import KEY_VARIABLE
-from jobs_app import budgets, connections, remote_start
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
+from jobs_app.operations import budgets, connections, remote_start
 from jobs_app.queries.connections import remote_model
 from jobs_app.queries.providers import is_openai_address, operators_key
 from work_kit.choices import Queue, Reason, State

@@ -20,9 +20,10 @@ from datasets_app.queries import snapshot_parquet
 from finetune_engine.errors import EngineError
 from finetune_engine.events import Event
 from finetune_engine.train.local.commit import verify_folder
-from jobs_app import checkpoints, operations, queries, remote_runner, smaller
+from jobs_app import operations, queries, remote_runner, smaller
 from jobs_app.choices import KIND
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
+from jobs_app.operations import checkpoints
 from jobs_app.readings import reading
 from work_kit import kinds
 from work_kit.choices import TERMINAL, Queue, State

@@ -12,9 +12,9 @@ from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
 from jobs_app import queries
-from jobs_app.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.models import TrainingJob
 from jobs_app.operations import new_idempotency_key, start_training
+from jobs_app.operations.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from work_kit.choices import StopAction
 from work_kit.operations import request_stop, resume_job
 

@@ -10,8 +10,8 @@ from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from finetune_engine.catalogue.advice import Advice, Situation, advise
 from jobs_app import queries
-from jobs_app.advice_forms import AdviceForm
-from jobs_app.advising import remember_advice
+from jobs_app.forms.advice import AdviceForm
+from jobs_app.operations.advice import remember_advice
 
 
 @project_page(Act.VIEW)

@@ -14,7 +14,7 @@ from accounts_app.views.access import project_page
 from finetune_engine.catalogue import recommend
 from finetune_engine.catalogue.recommend import Wishes
 from jobs_app import queries
-from jobs_app.advice_forms import WishesForm
+from jobs_app.forms.advice import WishesForm
 
 SHOWN_FIRST = 6
 WEIGHTS = (

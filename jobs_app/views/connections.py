@@ -13,9 +13,9 @@ from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
-from jobs_app import budgets, connections
-from jobs_app.connection_forms import BudgetForm, ChangeConnectionForm, ConnectionForm
+from jobs_app.forms.connections import BudgetForm, ChangeConnectionForm, ConnectionForm
 from jobs_app.models import ProviderConnection
+from jobs_app.operations import budgets, connections
 from jobs_app.queries import connections as queries
 from jobs_app.queries.providers import connections_of, operators_key
 

@@ -13,7 +13,7 @@ from accounts_app.choices import Act
 from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
-from jobs_app import retention
+from jobs_app.operations import retention
 from jobs_app.queries.housekeeping import disk_use, largest_models
 from web_kit.forms import StyledForm
 from web_kit.wording import bytes_words, number_words

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from jobs_app import checkpoints
 from jobs_app.models import TrainingJob
+from jobs_app.operations import checkpoints
 from jobs_app.runner import TrainKind
 from work_kit.kinds import NotYet, register
 from work_kit.models import Job

@@ -13,8 +13,8 @@ import pytest
 from django.db import OperationalError, connection
 
 from finetune_engine.errors import UserError
-from jobs_app import checkpoints
 from jobs_app.models import Checkpoint, TrainedModel
+from jobs_app.operations import checkpoints
 from tests.chaos.invariants import breaks
 from tests.chaos.kind import ChaosKind
 from tests.chaos.world import wait_until

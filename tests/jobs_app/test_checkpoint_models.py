@@ -13,10 +13,10 @@ from django.core.files.storage import default_storage
 
 from accounts_app.models import AuditEntry
 from finetune_engine.errors import UserError
-from jobs_app import checkpoints, uses
-from jobs_app.checkpoint_models import drop_checkpoint_model, use_checkpoint
+from jobs_app import uses
 from jobs_app.models import Checkpoint, TrainedModel
-from jobs_app.operations import delete_trained_model
+from jobs_app.operations import checkpoints, delete_trained_model
+from jobs_app.operations.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.queries import model_files, trained_model_of, training_jobs
 from web_kit.ids import new_id
 from work_kit.models import Job

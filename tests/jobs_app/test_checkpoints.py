@@ -8,8 +8,8 @@ import json
 import pytest
 from django.core.files.storage import default_storage
 
-from jobs_app import checkpoints
 from jobs_app.models import Checkpoint
+from jobs_app.operations import checkpoints
 from work_kit.models import Job
 from work_kit.operations import claim_job
 

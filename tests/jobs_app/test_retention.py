@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts_app.models import AuditEntry
 from finetune_engine.errors import UserError
-from jobs_app import retention
 from jobs_app.models import Checkpoint, Retention, TrainedModel
+from jobs_app.operations import retention
 from jobs_app.queries.housekeeping import disk_use, spare_checkpoints
 from jobs_app.tasks import keep_house
 from web_kit.ids import new_id

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
 from finetune_engine.errors import UserError
-from jobs_app import connections
+from jobs_app.operations import connections
 from work_kit.notifications import operations as webhook_operations
 
 

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
 from finetune_engine.errors import UserError
-from jobs_app.added_models import add_base_model
+from jobs_app.operations.base_models import add_base_model
 from web_kit.wording import number_words
 
 PRICES = ("training", "input", "output")

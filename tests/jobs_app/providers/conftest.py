@@ -44,7 +44,7 @@ def base_model(db, server) -> BaseModel:
 @pytest.fixture
 def connection(actor, server, base_model) -> ProviderConnection:
     """The project's key there."""
-    from jobs_app.connections import add_connection
+    from jobs_app.operations.connections import add_connection
 
     return add_connection(actor=actor, name="Test provider", base_url=server.address, key=server.key)
 

@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from accounts_app.operations import record
 from finetune_engine.errors import UserError
-from jobs_app import budgets
 from jobs_app.models import TrainingJob
+from jobs_app.operations import budgets
 from jobs_app.queries.connections import spending
 from work_kit.models import Job
 

@@ -7,8 +7,8 @@ from django.core.management import call_command
 
 from accounts_app.models import AuditEntry
 from finetune_engine.errors import UserError
-from jobs_app import connections
 from jobs_app.models import ProviderConnection
+from jobs_app.operations import connections
 from web_kit import secrets
 
 

@@ -8,9 +8,9 @@ import openai
 import pytest
 
 from jobs_app.choices import Provider
-from jobs_app.connections import add_connection, check_connection
 from jobs_app.models import BaseModel, Checkpoint, TrainedModel
 from jobs_app.operations import start_training
+from jobs_app.operations.connections import add_connection, check_connection
 from work_kit.choices import State
 from work_kit.models import JobEvent
 

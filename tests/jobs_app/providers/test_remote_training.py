@@ -11,10 +11,10 @@ from django.db import connection as database
 from evaluation_app.operations import start_evaluation
 from finetune_engine.errors import UserError
 from finetune_engine.train.provider.settings import KEY_VARIABLE
-from jobs_app import budgets, connections, queries
-from jobs_app.checkpoint_models import use_checkpoint
+from jobs_app import queries
 from jobs_app.models import Checkpoint, TrainedModel
-from jobs_app.operations import delete_trained_model
+from jobs_app.operations import budgets, connections, delete_trained_model
+from jobs_app.operations.checkpoint_models import use_checkpoint
 from jobs_app.runner import actor_of
 from serving_app.operations import deploy_model
 from tests.protocol_server.script import Become, Call, Fail, Stay, Succeed, learning_then

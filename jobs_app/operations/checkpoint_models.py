@@ -11,8 +11,9 @@ from django.db import transaction
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from finetune_engine.errors import UserError
-from jobs_app import checkpoints, queries, uses
+from jobs_app import queries, uses
 from jobs_app.models import Checkpoint, TrainedModel
+from jobs_app.operations import checkpoints
 from work_kit.files import read_manifest
 
 ONLY_FOR_TRAINING = frozenset({"optimizer.safetensors", "rng.safetensors", "state.json"})  # of a state's files

@@ -16,7 +16,7 @@ from finetune_engine.catalogue.advice import Situation, advise
 from finetune_engine.catalogue.recommend import Wishes
 from finetune_engine.errors import UserError
 from jobs_app import queries
-from jobs_app.api import mine
+from jobs_app.api.training import mine
 
 router = Router(tags=["before training"])
 

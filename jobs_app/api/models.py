@@ -11,11 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from accounts_app.api import key_auth
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
-from jobs_app import queries, retention
+from jobs_app import queries
 from jobs_app.api import model_json
-from jobs_app.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
-from jobs_app.operations import delete_trained_model
+from jobs_app.operations import delete_trained_model, retention
+from jobs_app.operations.checkpoint_models import drop_checkpoint_model, use_checkpoint
 from jobs_app.queries.housekeeping import disk_use
 from work_kit.occupancy import as_dict, occupancy
 

@@ -13,8 +13,8 @@ from accounts_app.models import Project
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from finetune_engine.errors import UserError
-from jobs_app import checkpoints
 from jobs_app.models import Checkpoint, Retention
+from jobs_app.operations import checkpoints
 from jobs_app.queries.housekeeping import CHECKPOINTS, LOGS, size_of, spare_checkpoints
 from work_kit.log_retention import forget_logs
 from work_kit.stored_sizes import Size

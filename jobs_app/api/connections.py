@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from accounts_app.api import key_auth
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
-from jobs_app import budgets, connections
 from jobs_app.models import ProviderConnection
+from jobs_app.operations import budgets, connections
 from jobs_app.queries import connections as queries
 from jobs_app.queries.providers import connections_of
 

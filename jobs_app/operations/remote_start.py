@@ -14,8 +14,8 @@ from accounts_app.permissions import Actor
 from datasets_app.models import Dataset, Snapshot
 from finetune_engine.errors import UserError
 from finetune_engine.train.provider.settings import AUTO, FEWEST_EXAMPLES, Hyperparameters
-from jobs_app import budgets
 from jobs_app.models import ProviderConnection, TrainedModel, TrainingJob
+from jobs_app.operations import budgets
 from jobs_app.queries.connections import Access, RemoteModel, access_to, remote_model
 from jobs_app.training_settings import automatic_passes
 

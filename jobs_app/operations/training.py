@@ -14,10 +14,11 @@ from datasets_app.models import Dataset, Example, Snapshot
 from datasets_app.operations import create_snapshot
 from datasets_app.queries import is_current, snapshots_of_dataset
 from finetune_engine.errors import UserError
-from jobs_app import checkpoints, queries, remote_start, training_settings, uses
+from jobs_app import queries, training_settings, uses
 from jobs_app.choices import KIND, PROBE_KIND
 from jobs_app.method_fit import check_method
 from jobs_app.models import Checkpoint, ProviderConnection, TrainedModel, TrainingJob
+from jobs_app.operations import checkpoints, remote_start
 from web_kit.ids import new_id
 from work_kit.choices import Queue
 from work_kit.kinds import NotYet
