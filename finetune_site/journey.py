@@ -94,8 +94,8 @@ def _advice(at: _Standing) -> Step:
     }
     if at.verdict in said:
         return Step(_("Advice"), "done" if at.verdict == "fine_tune" else "warn", said[at.verdict], url)
-    sentence = _("Fine-tuning pays when the task is narrow, repeated often, and you have examples of good answers.")
-    return Step(_("Advice"), "done" if at.dataset else "later", sentence, url)
+    sentence = _("Fine-tuning pays when the task is narrow and repeated often. A few questions tell whether yours is.")
+    return Step(_("Advice"), "later", sentence, url)
 
 
 def _data(at: _Standing) -> Step:

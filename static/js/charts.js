@@ -114,7 +114,7 @@ export class Chart {
       height: this.height(),
       cursor: { drag: { x: true, y: false } },
       scales: { x: { time: false }, y: this.isLog ? { distr: 3 } : {} },
-      axes: [{ ...axis, size: 34 }, { ...axis, size: this.unit === "bytes" ? 70 : 58, values: (u, ticks) => ticks.map(tick) }],
+      axes: [{ ...axis, size: 34 }, { ...axis, size: this.unit === "bytes" ? 70 : 64, values: (u, ticks) => ticks.map(tick) }],
       series: [
         { label: this.words.wordStep || "", value: (u, raw) => (raw === null || raw === undefined ? "–" : numberWords(raw, 0)) },
         ...this.lines.map((line) => ({
