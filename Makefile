@@ -26,7 +26,7 @@ serve: install ## Start the site (PORT=8000, HOST=127.0.0.1, DATA_DIR=data)
 	@$(BIN)/python manage.py start
 
 test: install-dev ## Run all tests on the embedded default (or on DATABASE_URL and REDIS_URL)
-	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile tests $(TEST_ARGS)
+	@$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder tests $(TEST_ARGS)
 
 test-browser: install-dev ## Only the walks through the pages in a real Chromium
 	@$(BIN)/python -m pytest -q -m browser tests

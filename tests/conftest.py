@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """With CI=true nothing that is missing may hide as a skipped test."""
     if os.environ.get("CI") == "true" and not Path("/usr/bin/chromium").exists():
         pytest.exit("CI needs a browser: /usr/bin/chromium is missing", returncode=1)
+
+
+LONG = ("tests/house/", "tests/chaos/", "tests/jobs_app/", "tests/finetune_engine/train/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long walks first: begun last, they would keep one worker busy for minutes while the others have nothing to do."""
+    items.sort(key=lambda item: not item.path.relative_to(ROOT).as_posix().startswith(LONG))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -104,6 +113,24 @@ def client_for() -> Callable[..., object]:
         return client
 
     return make
+
+
+@pytest.fixture
+def browse(monkeypatch, live_server, client_for, trainer) -> Iterator[Callable[..., Any]]:
+    """``browse(width, user=trainer)``: a page in a browser of this person's own (None: nobody has signed in)."""
+    from tests.browser import chromium
+
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    with chromium() as make:
+
+        def page_of(width: int = 1280, *, user=trainer, **options):
+            cookies = ()
+            if user is not None:
+                session = client_for(user).cookies["sessionid"].value
+                cookies = ({"name": "sessionid", "value": session, "url": live_server.url},)
+            return make(width, cookies, **options)
+
+        yield page_of
 
 
 @pytest.fixture

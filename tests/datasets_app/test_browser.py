@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from datasets_app.models import Snapshot
+from tests.browser import looks_right
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def browse(monkeypatch):
-    """``browse(width)``: a page in Chromium that collects what its console complains of."""
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium at /usr/bin/chromium")
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-
-        def make(width: int):
-            page = browser.new_context(viewport={"width": width, "height": 900}).new_page()
-            page.complaints = []
-            page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)
-            page.on("pageerror", lambda error: page.complaints.append(str(error)))
-            return page
-
-        yield make
-        browser.close()
-
-
-def looks_right(page, what: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], what
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"{what} scrolls sideways by {wide} px"
-    assert page.complaints == [], what
 
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_from_the_upload_to_the_snapshot(live_server, browse, client_for, project, trainer, run_jobs, tmp_path, width):
     page = browse(width)
-    session = client_for(trainer).cookies["sessionid"].value
-    page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
     rows = [{"text": f"Clause {i} on <b>matter</b> {i * 3} of the deed", "label": "AB"[i % 2]} for i in range(40)]
     rows += [{"text": "Nobody labelled this clause", "label": ""}]
     file = tmp_path / "clauses.jsonl"

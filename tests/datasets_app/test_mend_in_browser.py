@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import pytest
 
 from datasets_app.models import Example
+from tests.browser import looks_right_everywhere
 from tests.datasets_app.conftest import clause_lines
 
-CHROMIUM = Path("/usr/bin/chromium")
-PICTURES = Path(os.environ["ARTEFACTS"]) if os.environ.get("ARTEFACTS") else None
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def page(monkeypatch):
-    """A page in Chromium that collects what its console complains of."""
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium at /usr/bin/chromium")
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-        page.complaints = []
-        page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        yield page
-        browser.close()
 
 
 @pytest.fixture
@@ -50,31 +29,14 @@ def rows_of_all_kinds(dataset_from):
     return dataset_from("all kinds.jsonl", "\n".join(lines).encode())
 
 
-def look(page, what: str) -> None:
-    """Axe and sideways scrolling at both widths and colour schemes, a picture of each, and a quiet console."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    for width, scheme in ((1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")):
-        page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        page.wait_for_timeout(150)  # colours glide from one scheme to the other
-        if PICTURES:
-            PICTURES.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=str(PICTURES / f"data-{what}-{width}-{scheme}.png"), full_page=True)
-        found = [(v["id"], v["nodes"][0]["html"][:200]) for v in Axe().run(page).response["violations"]]
-        assert found == [], f"{what} at {width} in {scheme}"
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, f"{what} scrolls sideways by {wide} px at {width}"
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.emulate_media(color_scheme="light")
-    assert page.complaints == [], what
+@pytest.fixture
+def page(browse):
+    return browse()
 
 
 @pytest.fixture
-def visit(live_server, page, client_for, project, trainer, rows_of_all_kinds):
+def visit(live_server, page, project, rows_of_all_kinds):
     """``visit("mend")``: that page of the dataset, as a trainer sees it."""
-    session = client_for(trainer).cookies["sessionid"].value
-    page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
 
     def go(name: str):
         page.goto(f"{live_server.url}/p/{project.slug}/data/{rows_of_all_kinds.pk}/{name}")
@@ -89,7 +51,7 @@ def row(dataset, number):
 
 def test_rows_are_mended_with_the_keyboard_alone(visit, rows_of_all_kinds):
     page = visit("mend")
-    look(page, "mend")
+    looks_right_everywhere(page, "data-mend")
     page.get_by_label("Label of row 31").focus()
     page.keyboard.type("Payment")
     page.keyboard.press("Enter")
@@ -104,7 +66,7 @@ def test_rows_are_mended_with_the_keyboard_alone(visit, rows_of_all_kinds):
     page.get_by_text("Not yet:").wait_for()  # and the focus stays where the mistake is
     page.locator('[aria-label="Label of row 32"]:focus').wait_for()
     page.complaints[:] = [line for line in page.complaints if "422" not in line]
-    look(page, "mend-refused")
+    looks_right_everywhere(page, "data-mend-refused")
 
     page.get_by_label("Input of row 32").focus()
     page.keyboard.press("Control+End")
@@ -134,26 +96,26 @@ def test_cells_of_a_spreadsheet_are_pasted_and_saved_together(visit, rows_of_all
 
 def test_a_contradiction_is_settled_by_one_key_and_taken_back_by_another(visit, rows_of_all_kinds):
     page = visit("duplicates")
-    look(page, "contradictions")
+    looks_right_everywhere(page, "data-contradictions")
     page.keyboard.press("1")
     page.get_by_text("Settled", exact=True).wait_for()
     assert [row(rows_of_all_kinds, n).status for n in (36, 37)] == ["accepted", "rejected"]
-    look(page, "contradictions-settled")
+    looks_right_everywhere(page, "data-contradictions-settled")
     page.keyboard.press("u")
     page.get_by_text("Waits for you").wait_for()
     assert row(rows_of_all_kinds, 36).status == "needs_review"
     for kind in ("near", "exact", "labels"):
         page = visit(f"duplicates?kind={kind}")
-        look(page, f"duplicates-{kind}")
+        looks_right_everywhere(page, f"duplicates-{kind}")
 
 
 def test_a_rule_shows_what_it_does_while_it_is_typed(visit):
     page = visit("cleaning")
-    look(page, "cleaning")
+    looks_right_everywhere(page, "data-cleaning")
     page.get_by_label("Rule 1: find").fill("deed")
     page.get_by_label("Rule 1: put in its place").fill("contract")
     page.locator("#preview ins", has_text="contract").wait_for()
-    look(page, "cleaning-with-a-rule")
+    looks_right_everywhere(page, "data-cleaning-with-a-rule")
     page.get_by_label("Rule 1: put in its place").press("Enter")
     page.wait_for_load_state()
     assert page.get_by_label("Rule 1: find").input_value() == "deed"
@@ -162,7 +124,7 @@ def test_a_rule_shows_what_it_does_while_it_is_typed(visit):
     page.get_by_label("Rule 1: find").fill("(")
     page.locator("#preview", has_text="Rule 1 cannot be used").wait_for()
     page.complaints[:] = [line for line in page.complaints if "422" not in line]
-    look(page, "cleaning-refused")
+    looks_right_everywhere(page, "data-cleaning-refused")
     page.get_by_label("Rule 1: find").fill("deed")
     page.get_by_role("button", name="Save only").click()
     page.get_by_text("Saved. It applies").wait_for()
@@ -171,9 +133,9 @@ def test_a_rule_shows_what_it_does_while_it_is_typed(visit):
 
 def test_personal_data_is_seen_and_decided(visit):
     page = visit("personal")
-    look(page, "personal")
+    looks_right_everywhere(page, "data-personal")
     assert page.locator("mark", has_text="anna.berg@example.org").is_visible()
     page.get_by_label("E-mail addresses: what happens to it").select_option("reject")
     page.get_by_role("button", name="Save the decisions").click()
     page.get_by_text("this row is left out of snapshots").first.wait_for()
-    look(page, "personal-decided")
+    looks_right_everywhere(page, "data-personal-decided")

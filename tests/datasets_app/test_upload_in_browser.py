@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from datasets_app.models import Dataset, PendingUpload, Upload
 from datasets_app.views import arriving
+from tests.browser import looks_right
 
-CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 ROWS = [
     {
@@ -21,30 +20,6 @@ ROWS = [
     }
     for i in range(4000)
 ]
-
-
-@pytest.fixture
-def browse(monkeypatch, live_server, client_for, trainer) -> Iterator:
-    """``browse(width)``: a page of the signed-in trainer that collects what its console complains of."""
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium at /usr/bin/chromium")
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    from playwright.sync_api import sync_playwright
-
-    session = client_for(trainer).cookies["sessionid"].value
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-
-        def make(width: int = 1280, **options):
-            page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
-            page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-            page.complaints = []
-            page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)
-            page.on("pageerror", lambda error: page.complaints.append(str(error)))
-            return page
-
-        yield make
-        browser.close()
 
 
 @pytest.fixture
@@ -59,21 +34,6 @@ def file(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def here(live_server, project) -> str:
     return f"{live_server.url}/p/{project.slug}/data/"
-
-
-def looks_right(page, what: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    quiet = "[...document.querySelectorAll('.htmx-indicator')].every((e) => getComputedStyle(e).opacity === '0')"
-    for _ in range(50):  # a word that fades away has too little contrast on its way
-        if page.evaluate(quiet):
-            break
-        page.wait_for_timeout(100)
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], what
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"{what} scrolls sideways by {wide} px"
-    assert page.complaints == [], what
 
 
 def offsets_of(page) -> list[str]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-CHROMIUM = Path("/usr/bin/chromium")
-SHOTS = os.environ.get("TUNESMITH_SHOTS")
+from tests.browser import looks_right
+
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
@@ -31,42 +27,6 @@ def counted(dataset, snapshot):
     return dataset
 
 
-@pytest.fixture
-def browse(monkeypatch, live_server, client_for, trainer) -> Iterator:
-    """``browse(width, dark)``: a page of the signed-in trainer that collects what its console complains of."""
-    if not CHROMIUM.exists():
-        pytest.skip("no Chromium at /usr/bin/chromium")
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    from playwright.sync_api import sync_playwright
-
-    session = client_for(trainer).cookies["sessionid"].value
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-
-        def make(width: int = 1280, **options):
-            page = browser.new_context(viewport={"width": width, "height": 900}, **options).new_page()
-            page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
-            page.complaints = []
-            page.on("console", lambda m: page.complaints.append(m.text) if m.type in {"error", "warning"} else None)
-            page.on("pageerror", lambda error: page.complaints.append(str(error)))
-            return page
-
-        yield make
-        browser.close()
-
-
-def looks_right(page, name: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
-    if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
-    found = Axe().run(page).response["violations"]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in found] == [], name
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    assert wide <= 0, f"{name} scrolls sideways by {wide} px"
-    assert page.complaints == [], name
-
-
 def test_from_advice_over_the_model_to_a_form_that_tells_what_it_takes(browse, live_server, project, counted) -> None:
     page = browse()
     page.goto(f"{live_server.url}/p/{project.slug}/train/advice")
@@ -86,7 +46,7 @@ def test_from_advice_over_the_model_to_a_form_that_tells_what_it_takes(browse, l
     before = outlook.locator("dl").inner_text()
     with page.expect_response(lambda answer: "new/estimate" in answer.url):
         page.get_by_label("Thorough").check()
-    page.wait_for_function("old => document.querySelector('#outlook dl')?.innerText !== old", arg=before)
+    outlook.locator("dl").filter(has_not_text=before).wait_for()
     assert page.complaints == []
 
 
