@@ -8,8 +8,9 @@ better minus the share that got worse.
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from statistics import NormalDist
+
+from finetune_engine.evaluate.statistics.binomial import pmf, rejects
 
 SIGNIFICANCE = 0.05
 WANTED_POWER = 0.8
@@ -31,7 +32,7 @@ def missed_share(n: int, *, discordance: float, gain: float, significance: float
     better = (discordance + gain) / (2 * discordance)
     shown = 0.0
     for differing, weight in _binomial_bulk(n, discordance):
-        shown += weight * _rejects(differing, better, significance)
+        shown += weight * rejects(differing, better, significance)
     return min(1.0, max(0.0, 1.0 - shown))
 
 
@@ -61,32 +62,4 @@ def _binomial_bulk(n: int, p: float) -> list[tuple[int, float]]:
     # Beyond seven standard deviations nothing weighs more than 1e-11.
     centre, spread = n * p, 7 * math.sqrt(n * p * (1 - p)) + 1
     low, high = max(0, math.floor(centre - spread)), min(n, math.ceil(centre + spread))
-    return [(k, _pmf(k, n, p)) for k in range(low, high + 1)]
-
-
-def _pmf(k: int, n: int, p: float) -> float:
-    if p in (0.0, 1.0):
-        return float(k == (n if p else 0))
-    log = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
-    return math.exp(log + k * math.log(p) + (n - k) * math.log1p(-p))
-
-
-def _rejects(differing: int, better: float, significance: float) -> float:
-    limit = _critical(differing, significance)
-    if limit < 0:
-        return 0.0
-    low = sum(_pmf(k, differing, better) for k in range(limit + 1))
-    high = sum(_pmf(differing - k, differing, better) for k in range(limit + 1))
-    return low + high
-
-
-@lru_cache(maxsize=65_536)
-def _critical(differing: int, significance: float) -> int:
-    """The largest count of the rarer side that still rejects two-sided; -1 when none does."""
-    total, limit = 0.0, -1
-    for k in range(differing // 2 + 1):
-        total += _pmf(k, differing, 0.5)
-        if 2 * total > significance:
-            break
-        limit = k
-    return limit
+    return [(k, pmf(k, n, p)) for k in range(low, high + 1)]

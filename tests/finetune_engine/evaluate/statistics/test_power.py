@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from finetune_engine.evaluate.power import cases_needed, missed_share
+from finetune_engine.evaluate.statistics.power import cases_needed, missed_share
 
 
 def test_fifty_cases_miss_a_gain_of_fifteen_points_four_times_in_ten():
