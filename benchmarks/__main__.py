@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 
 AREAS = ["preparation", "near_duplicates", "bulk_load", "whole_import", "pii", "generation", "pages", "review"]
-AREAS += ["streams", "training"]
+AREAS += ["streams", "training", "inference"]
 
 
 def main() -> None:

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from transformers import DynamicCache
 
+from finetune_engine.growing_cache import cache_with_room
 from finetune_engine.train.local.load import LoadedModel
 
 FinishReason = Literal["stop", "length", "cancelled"]
 BATCH_ROWS = 16
-BATCH_TOKENS = 4096
+BATCH_TOKENS = 8192
+"""Tokens held at once while answers are written, prompts and the longest possible answers together."""
 SCORE_TOKENS = 4096
 UNFINISHED = "\ufffd"
 
@@ -167,21 +168,27 @@ def generate_batch(
     batch_tokens: int = BATCH_TOKENS,
     should_stop: Callable[[], bool] = never,
     on_done: Callable[[int], None] | None = None,
+    on_batch: Callable[[dict[int, Generated]], None] | None = None,
 ) -> list[Generated]:
     """Answers to ``prompts`` (token ids), in their order.
 
     ``max_new_tokens`` is one number or one for each prompt; it is cut where the context ends. With a seed the
     sample of a prompt does not depend on its neighbours. ``should_stop`` is asked at each token and leaves
-    answers ``cancelled``; ``on_done`` gets the number of finished prompts after each batch.
+    answers ``cancelled``; ``on_done`` gets the number of finished prompts after each batch, ``on_batch`` its answers by the
+    prompt's position.
     """
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     sampling = Sampling(temperature, top_p, seed)
     results: dict[int, Generated] = {}
-    for rows in length_batches([len(p) for p in prompts], rows=batch_rows, tokens=batch_tokens):
+    sizes = [min(len(prompt) + limit, loaded.context_length) for prompt, limit in zip(prompts, limits, strict=True)]
+    for rows in length_batches(sizes, rows=batch_rows, tokens=batch_tokens):
         writings = [_begin(loaded, row, prompts[row], limits[row], tuple(stop), sampling) for row in rows]
         for _ in _write(loaded, writings, sampling, should_stop):
             pass
-        results.update({writing.row: writing.result() for writing in writings})
+        written = {writing.row: writing.result() for writing in writings}
+        results.update(written)
+        if on_batch is not None:
+            on_batch(written)
         if on_done is not None:
             on_done(len(results))
     return [results[row] for row in range(len(prompts))]
@@ -213,11 +220,12 @@ def score(
     *,
     batch_tokens: int = SCORE_TOKENS,
     on_done: Callable[[int], None] | None = None,
+    on_batch: Callable[[dict[int, tuple[float, int]]], None] | None = None,
 ) -> list[tuple[float, int]]:
     """``(negative log-likelihood, number of tokens)`` of each answer given its prompt: ``(prompt, answer)`` ids.
 
     Sums in nats over the answer's tokens. Rows are grouped by length; logits are computed for scored
-    positions only. A pair without answer tokens scores (0.0, 0).
+    positions only. A pair without answer tokens scores (0.0, 0). ``on_done`` and ``on_batch`` as in generate_batch.
     """
     model = loaded.activate()
     lengths = [len(prompt) + len(answer) for prompt, answer in pairs]
@@ -225,7 +233,10 @@ def score(
     for rows in length_batches(lengths, rows=len(pairs) or 1, tokens=batch_tokens):
         with torch.inference_mode():
             sums = _score_rows(loaded, model, [pairs[row] for row in rows])
-        results.update({row: (value, len(pairs[row][1])) for row, value in zip(rows, sums, strict=True)})
+        scored = {row: (value, len(pairs[row][1])) for row, value in zip(rows, sums, strict=True)}
+        results.update(scored)
+        if on_batch is not None:
+            on_batch(scored)
         if on_done is not None:
             on_done(len(results))
     return [results[row] for row in range(len(pairs))]
@@ -283,19 +294,19 @@ def _write(
         mask[index, width - len(writing.prompt) :] = 1
     ids, mask = ids.to(loaded.device), mask.to(loaded.device)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
-    cache: Any = DynamicCache(config=loaded.model.config)
+    cache = cache_with_room(loaded.model.config, max(writing.limit for writing in live))
     while live:
         if should_stop():
             for writing in live:
                 writing.finish = "cancelled"
             return
-        logprobs = _next_logprobs(loaded, ids, mask, positions, cache)
-        chosen = [_choose(logprobs[index], writing.generator, sampling) for index, writing in enumerate(live)]
+        logits = _next_logits(loaded, ids, mask, positions, cache)
+        chosen, logprobs = _choose_all(logits, live, sampling)
         for index, writing in enumerate(live):
-            token, logprob = chosen[index], float(logprobs[index, chosen[index]])
+            token, logprob = chosen[index], logprobs[index]
             text = writing.add(token, logprob, loaded.eos_token_ids)
             if writing is first:
-                likeliest = _likeliest(loaded, logprobs[index], top)
+                likeliest = _likeliest(loaded, logits[index], top)
                 ended = token in loaded.eos_token_ids
                 yield Token(None if ended else token, text, logprob, writing.finish, likeliest)
         staying = [index for index, writing in enumerate(live) if writing.finish is None]
@@ -312,8 +323,8 @@ def _write(
 
 
 @torch.inference_mode()
-def _next_logprobs(loaded: LoadedModel, ids: Any, mask: Any, positions: Any, cache: Any) -> torch.Tensor:
-    """Log-probabilities of the next token, ``(rows, vocabulary)`` float32 on the processor."""
+def _next_logits(loaded: LoadedModel, ids: Any, mask: Any, positions: Any, cache: Any) -> torch.Tensor:
+    """What the model expects next, ``(rows, vocabulary)`` float32, where the model is."""
     out = loaded.activate()(
         input_ids=ids,
         attention_mask=mask,
@@ -322,13 +333,22 @@ def _next_logprobs(loaded: LoadedModel, ids: Any, mask: Any, positions: Any, cac
         use_cache=True,
         logits_to_keep=1,
     )
-    return torch.log_softmax(out.logits[:, -1].float(), dim=-1).cpu()
+    logits: torch.Tensor = out.logits[:, -1].float()
+    return logits
+
+
+def _choose_all(logits: torch.Tensor, live: Sequence[Writing], sampling: Sampling) -> tuple[list[int], list[float]]:
+    """The next token of every row and its log-probability at temperature 1."""
+    if sampling.temperature <= 0:
+        best, chosen = logits.max(dim=-1)
+        return chosen.tolist(), (best - logits.logsumexp(dim=-1)).tolist()
+    logprobs = torch.log_softmax(logits, dim=-1).cpu()
+    picked = [_choose(logprobs[index], writing.generator, sampling) for index, writing in enumerate(live)]
+    return picked, [float(logprobs[index, token]) for index, token in enumerate(picked)]
 
 
 def _choose(logprobs: torch.Tensor, generator: torch.Generator | None, sampling: Sampling) -> int:
-    """The next token of one row, from its log-probabilities ``(vocabulary,)``."""
-    if sampling.temperature <= 0:
-        return int(logprobs.argmax())
+    """The next token of one row at a temperature above 0, from its log-probabilities ``(vocabulary,)``."""
     probabilities = torch.softmax(logprobs / sampling.temperature, dim=-1)
     if sampling.top_p < 1:
         ordered, order = probabilities.sort(descending=True)
@@ -338,9 +358,10 @@ def _choose(logprobs: torch.Tensor, generator: torch.Generator | None, sampling:
     return int(torch.multinomial(probabilities, 1, generator=generator))
 
 
-def _likeliest(loaded: LoadedModel, logprobs: torch.Tensor, top: int) -> tuple[Alternative, ...]:
+def _likeliest(loaded: LoadedModel, logits: torch.Tensor, top: int) -> tuple[Alternative, ...]:
     if top < 1:
         return ()
+    logprobs = torch.log_softmax(logits, dim=-1).cpu()
     values, ids = logprobs.topk(min(top, logprobs.shape[-1]))
     return tuple(
         Alternative(int(token), str(loaded.tokenizer.decode([int(token)])), float(value))

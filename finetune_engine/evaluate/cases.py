@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,17 @@ import pyarrow.parquet as pq
 
 from finetune_engine.errors import Place, UserError
 from finetune_engine.evaluate.spec import EvaluateSpec
+from finetune_engine.evaluate.texts.words import normalise
 
+MOST_EXAMPLES = 1_000
+"""Rows of the train split among which the examples shown before a question are chosen."""
 COLUMNS = ["row", "split", "messages", "prompt", "answer", "label", "metadata"]
 
 
 @dataclass(frozen=True)
 class TestCase:
-    """One case. ``messages`` end before the answer; ``group`` ties rows that are not independent, or None."""
+    """One case. ``messages`` end before the answer; ``group`` ties rows that are not independent, or None; ``metadata``
+    has the other columns of the row."""
 
     __test__ = False  # pytest collects classes called Test*
 
@@ -31,14 +35,20 @@ class TestCase:
     reference: str
     label: str | None
     group: str | None
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cases:
-    """The cases of the split in row order, and ``(prompt, label)`` pairs of the train split."""
+    """The cases of the split in row order, and ``(prompt, label)`` pairs of the train split.
+
+    ``examples`` are solved cases of the train split that may be shown before a question; empty unless a model is
+    asked with examples.
+    """
 
     test: list[TestCase]
     train: list[tuple[str, str]]
+    examples: list[TestCase] = field(default_factory=list)
 
     @property
     def train_labels(self) -> list[str]:
@@ -80,17 +90,39 @@ def read_cases(spec: EvaluateSpec) -> Cases:
     if is_classification:
         learnt = table.filter(pc.equal(table["split"], "train")).sort_by("row").select(["prompt", "label"]).to_pylist()
         train = [(row["prompt"] or "", row["label"]) for row in learnt if row["label"] is not None]
-    return Cases([_case(row, group_by) for row in rows], train)
+    cases = [_case(row, group_by) for row in rows]
+    return Cases(cases, train, _examples(spec, table, is_classification, cases))
+
+
+def _examples(spec: EvaluateSpec, table: pa.Table, is_classification: bool, cases: list[TestCase]) -> list[TestCase]:
+    """A seeded draw from the train split, in an order of its own; never from the rows that are asked, nor with the question of
+    one of these ``cases``: its right answer would stand in the prompt."""
+    shots = max((model.prompt.shots for model in spec.models if model.prompt is not None), default=0)
+    if not shots or spec.split == "train":
+        return []
+    rows = table.filter(pc.equal(table["split"], "train")).sort_by("row")
+    if is_classification:
+        rows = rows.filter(pc.is_valid(rows["label"]))
+    chosen = random.Random(f"{spec.seed} shots").sample(range(len(rows)), min(MOST_EXAMPLES, len(rows)))
+    examples = [_case(row, None) for row in rows.take(chosen).to_pylist()]
+    asked = {_words(case) for case in cases}
+    return [example for example in examples if _words(example) not in asked]
+
+
+def _words(case: TestCase) -> str:
+    """The question but for case, punctuation and spaces."""
+    said = [str(turn.get("content") or "") for turn in case.messages if turn.get("role") not in ("system", "developer")]
+    return normalise("\n".join(said)) or "\n".join(said)
 
 
 def _case(row: Mapping[str, Any], group_by: str | None) -> TestCase:
     messages = json.loads(row["messages"])
     reference = row["answer"] if row["answer"] is not None else str(messages[-1].get("content") or "")
-    group = None
-    if group_by:
-        value = json.loads(row["metadata"] or "{}").get(group_by)
-        group = None if value is None else str(value)
-    return TestCase(row["row"], messages[:-1], row["prompt"] or "", reference, row["label"], group)
+    told = json.loads(row["metadata"] or "{}")
+    metadata: dict[str, Any] = told if isinstance(told, dict) else {}
+    value = metadata.get(group_by) if group_by else None
+    group = None if value is None else str(value)
+    return TestCase(row["row"], messages[:-1], row["prompt"] or "", reference, row["label"], group, metadata)
 
 
 def _manifest(snapshot: Path) -> dict[str, Any]:

@@ -20,10 +20,13 @@ from finetune_engine.data.prepare import prepare
 from finetune_engine.data.snapshot import make_snapshot
 from finetune_engine.data.snapshot_spec import read_spec
 from finetune_engine.errors import UserError
-from finetune_engine.evaluate import answers as asking
+from finetune_engine.evaluate.asking import local
+from finetune_engine.evaluate.asking.store import AnswerStore
 from finetune_engine.evaluate.cases import read_cases
-from finetune_engine.evaluate.spec import EvaluateSpec
+from finetune_engine.evaluate.progress import Progress
+from finetune_engine.evaluate.spec import EvaluateSpec, ModelSpec
 from finetune_engine.events import ListSink
+from finetune_engine.generate import generate_batch
 from finetune_engine.ports import Run
 from finetune_engine.serve.backends.in_process import _rows_of
 from finetune_engine.serve.openai_format import parse_chat_request
@@ -153,9 +156,20 @@ def trained_prompts(loaded: LoadedModel, rows: list[SnapshotRow], method: str) -
 def judged_prompts(loaded: LoadedModel, snapshot: Path, split: str) -> list[list[int]]:
     """The prompts with which the evaluation really asked."""
     spec = EvaluateSpec((), snapshot, None, split, "chat", None, 1, None, ("quality",), None)
-    run = Run(ListSink())
-    asked = asking.collect(run, loaded, read_cases(spec), max_new_tokens=1, with_labels=False, advance=lambda n: None)
-    return asked.prompts
+    questions = [case.messages for case in read_cases(spec).test]
+    asked: list[list[int]] = []
+
+    def generate(model: LoadedModel, prompts: list[list[int]], **more: Any) -> Any:
+        asked.extend(prompts)
+        return generate_batch(model, prompts, **more)
+
+    with AnswerStore(Path(":memory:")) as store, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "generate_batch", generate)
+        asker = local.LocalAsker(
+            ModelSpec("base", "Base", loaded.ref), loaded, store=store, watch=Progress(Run(ListSink()), len(questions))
+        )
+        asker.answer(questions, max_new_tokens=1)
+    return asked
 
 
 def served_prompt(loaded: LoadedModel, messages: list[dict[str, Any]]) -> list[int]:

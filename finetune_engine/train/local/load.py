@@ -206,10 +206,16 @@ def attach_adapter(loaded: LoadedModel, path: Path | str, *, name: str = "tuned"
 
 
 def detach_adapter(loaded: LoadedModel) -> None:
-    """Free the adapter of ``loaded`` (which must not be used afterwards); the base model stays."""
-    if loaded.adapter is not None and loaded.adapter in loaded.shared.module.peft_config:
-        loaded.shared.switch_to(None)
-        loaded.shared.module.delete_adapter(loaded.adapter)
+    """Free the adapter of ``loaded`` (which must not be used afterwards); the base model stays, and can be asked."""
+    shared = loaded.shared
+    if loaded.adapter is None or not shared.is_peft or loaded.adapter not in shared.module.peft_config:
+        return
+    shared.switch_to(None)
+    if len(shared.module.peft_config) > 1:
+        shared.module.delete_adapter(loaded.adapter)
+        return
+    # peft cannot run a model whose last adapter is gone: the bare model comes out of its wrapping again.
+    shared.module, shared.is_peft = shared.module.unload(), False
 
 
 def _check_adapter(folder: Path) -> None:

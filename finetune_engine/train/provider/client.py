@@ -5,8 +5,8 @@ from __future__ import annotations
 import email.utils
 import random
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -38,11 +38,29 @@ def connect(settings: ProviderSettings, key: str) -> openai.OpenAI:
             "There is no key for this provider. An owner adds one on the page 'Providers and budget'.",
             reason="bad_config",
         )
+    return guarded_client(settings, key, answer_seconds=settings.answer_seconds)
+
+
+class Destination(Protocol):
+    """Where requests may go: one address, and the private hosts that the operator allows."""
+
+    @property
+    def base_url(self) -> str:
+        """The address, path included."""
+
+    @property
+    def allowed_hosts(self) -> Sequence[str]:
+        """Hosts as ``host`` or ``host:port``."""
+
+
+def guarded_client(destination: Destination, key: str, *, answer_seconds: float) -> openai.OpenAI:
+    """A client for one address that repeats nothing by itself and follows no redirect."""
     # httpx2's times begin anew with every piece, so a large upload that moves on is not cut.
-    timeout = httpx2.Timeout(settings.answer_seconds, connect=min(CONNECT_SECONDS, settings.answer_seconds))
-    http = httpx2.Client(transport=GuardedTransport(settings), timeout=timeout, trust_env=False, follow_redirects=False)
+    timeout = httpx2.Timeout(answer_seconds, connect=min(CONNECT_SECONDS, answer_seconds))
+    transport = GuardedTransport(destination)
+    http = httpx2.Client(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False)
     return openai.OpenAI(
-        api_key=key, base_url=settings.base_url, max_retries=0, timeout=timeout, http_client=http, organization=None
+        api_key=key, base_url=destination.base_url, max_retries=0, timeout=timeout, http_client=http, organization=None
     )
 
 
@@ -52,10 +70,10 @@ class GuardedTransport(httpx2.HTTPTransport):
     Redirects are off, so the key cannot follow one elsewhere.
     """
 
-    def __init__(self, settings: ProviderSettings) -> None:
+    def __init__(self, destination: Destination) -> None:
         super().__init__(trust_env=False)
-        self._allowed = settings.allowed_hosts
-        self._origin = _origin(settings.base_url)
+        self._allowed = destination.allowed_hosts
+        self._origin = _origin(destination.base_url)
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send it. Raises UserError when it would go anywhere else, or into a private network."""

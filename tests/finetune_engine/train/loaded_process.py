@@ -14,23 +14,26 @@ PATIENCE_SECONDS = 240
 PRELOADED = ["finetune_engine.train.backends.local_peft", "peft", "torch.distributed.fsdp", "torch.distributed.tensor"]
 
 
-def start(spec: Path, out: Path, events: Path, environment: Mapping[str, str] | None = None) -> BaseProcess:
-    """A new process of a server that has torch imported and nothing else done; it carries out the train command."""
+def start(
+    spec: Path, out: Path, events: Path, environment: Mapping[str, str] | None = None, command: str = "train"
+) -> BaseProcess:
+    """A new process of a server that has torch imported and nothing else done; it carries out the command."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    process = context.Process(target=carry_out, args=(str(spec), str(out), str(events), dict(environment or {})))
+    told = (str(spec), str(out), str(events), dict(environment or {}), command)
+    process = context.Process(target=carry_out, args=told)
     process.start()
     return process
 
 
-def carry_out(spec: str, out: str, events: str, environment: dict[str, str]) -> None:
+def carry_out(spec: str, out: str, events: str, environment: dict[str, str], command: str) -> None:
     """In the new process: the command line, its events in a file."""
     os.environ.update(environment)
     from finetune_engine.__main__ import main
 
     descriptor = os.open(events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(descriptor, 1)
-    sys.exit(main(["train", spec, "--out", out]))
+    sys.exit(main([command, spec, "--out", out]))
 
 
 def start_team(size: int, spec: Path, out: Path, events: Path) -> list[BaseProcess]:

@@ -105,6 +105,7 @@ def test_when_the_first_process_is_killed_the_others_end(tmp_path: Path) -> None
     process.wait()
     number = int(next(tmp_path.iterdir()).name)
     wait_for(lambda: not is_there(number))
+    assert not is_there(number)
 
 
 def test_only_errors_of_other_processes_are_told(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,10 @@ from finetune_engine.generate import length_batches, score
 from finetune_engine.train.local.encode import encode_chat
 from finetune_engine.train.local.load import LoadedModel
 
+PROMPT_ROWS = 16
 PROMPT_TOKENS = 4096
+LOGITS_AT_ONCE = 64_000_000
+"""Numbers in the logits of one pass, vocabulary included: a quarter of a gigabyte in float32."""
 CACHED_TOKENS = 32_768
 """Key-value entries held at once for the labels of a batch."""
 
@@ -54,22 +57,28 @@ def label_loglikelihoods(
     labels: Sequence[Sequence[Ids]],
     *,
     on_done: Callable[[int], None] | None = None,
+    on_batch: Callable[[dict[int, list[float]]], None] | None = None,
 ) -> list[list[float]]:
     """Sum of log-probabilities, in nats, of each label's ids after each prompt: ``[row][label]``.
 
     ``labels[row]`` lists the label ids for that row (the same number for every row), end token included, so
     that a label which begins another is not favoured and no division by length is needed. ``on_done`` gets
-    the number of finished rows after each batch.
+    the number of finished rows after each batch, ``on_batch`` their values.
     """
     model = loaded.activate()
     results: dict[int, list[float]] = {}
-    for rows in length_batches([len(prompt) for prompt in prompts], rows=16, tokens=PROMPT_TOKENS):
+    widest = max((len(ids) for row in labels for ids in row), default=1)
+    most_rows = max(1, min(PROMPT_ROWS, LOGITS_AT_ONCE // (widest * _vocabulary(model))))
+    for rows in length_batches([len(prompt) for prompt in prompts], rows=most_rows, tokens=PROMPT_TOKENS):
         batch_prompts, batch_labels = [prompts[row] for row in rows], [labels[row] for row in rows]
         with torch.inference_mode():
             values = _shared(loaded, model, batch_prompts, batch_labels)
         if values is None:
             values = _one_by_one(loaded, batch_prompts, batch_labels)
-        results.update(zip(rows, values, strict=True))
+        found = dict(zip(rows, values, strict=True))
+        results.update(found)
+        if on_batch is not None:
+            on_batch(found)
         if on_done is not None:
             on_done(len(results))
     return [results[row] for row in range(len(prompts))]
@@ -101,15 +110,22 @@ def _shared(
     ).logits[:, -1]
     first = torch.log_softmax(logits.float(), dim=-1)
     columns: list[torch.Tensor] = []
-    for chosen in _label_chunks(labels, held=ids.numel()):
+    for chosen in _label_chunks(labels, held=ids.numel(), vocabulary=logits.shape[-1]):
         block = _right_padded(loaded, [[row[index] for index in chosen] for row in labels])
         columns.append(_score_block(model, cache, mask, first, *block))
     return [[float(value) for value in row] for row in torch.cat(columns, dim=1).cpu()]
 
 
-def _label_chunks(labels: Sequence[Sequence[Ids]], *, held: int) -> Iterator[list[int]]:
-    """Label numbers in groups small enough to keep their caches in memory."""
-    size = max(1, CACHED_TOKENS // max(1, held))
+def _vocabulary(model: Any) -> int:
+    text = getattr(model.config, "text_config", None) or model.config
+    return int(text.vocab_size)
+
+
+def _label_chunks(labels: Sequence[Sequence[Ids]], *, held: int, vocabulary: int) -> Iterator[list[int]]:
+    """Label numbers in groups small enough to keep their caches and their logits in memory."""
+    widest = max(len(ids) for row in labels for ids in row)
+    by_cache = CACHED_TOKENS // max(1, held)
+    size = max(1, min(by_cache, LOGITS_AT_ONCE // (len(labels) * widest * vocabulary)))
     numbers = list(range(len(labels[0])))
     for start in range(0, len(numbers), size):
         yield numbers[start : start + size]

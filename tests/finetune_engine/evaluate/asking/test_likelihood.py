@@ -1,7 +1,7 @@
 import pytest
 
 from finetune_engine.catalogue.reference import BaseModelRef
-from finetune_engine.evaluate.likelihood import answer_ids, label_ids, label_loglikelihoods
+from finetune_engine.evaluate.asking.likelihood import answer_ids, label_ids, label_loglikelihoods
 from finetune_engine.generate import score
 from finetune_engine.train.local.encode import encode_prompt
 from finetune_engine.train.local.load import attach_adapter, load_base
@@ -37,13 +37,13 @@ def test_sharing_the_prompt_gives_the_likelihoods_of_scoring_each_pair(loaded):
 
 
 def test_small_blocks_of_labels_give_the_same(loaded, monkeypatch):
-    monkeypatch.setattr("finetune_engine.evaluate.likelihood.CACHED_TOKENS", 1)
+    monkeypatch.setattr("finetune_engine.evaluate.asking.likelihood.CACHED_TOKENS", 1)
     for found, expected in zip(shared(loaded), naive(loaded), strict=True):
         assert found == pytest.approx(expected, abs=1e-3)
 
 
 def test_models_whose_cache_cannot_be_copied_are_scored_pair_by_pair(loaded, monkeypatch):
-    monkeypatch.setattr("finetune_engine.evaluate.likelihood._shared", lambda *_: None)
+    monkeypatch.setattr("finetune_engine.evaluate.asking.likelihood._shared", lambda *_: None)
     for found, expected in zip(shared(loaded), naive(loaded), strict=True):
         assert found == pytest.approx(expected, abs=1e-3)
 
