@@ -1,0 +1,1 @@
+"""How a robustness check is made up: the plan of questions, and one file for each way of reading the answers."""
