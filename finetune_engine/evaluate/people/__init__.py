@@ -1,0 +1,1 @@
+"""Blind review by people, and by a judging model beside them."""
