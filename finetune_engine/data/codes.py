@@ -71,6 +71,7 @@ _TABLE: tuple[Code, ...] = (
     Code("duplicate_near", "needs_review", "Almost the same example again"),
     Code("contradiction", "needs_review", "The same input with another answer"),
     Code("label_variants", "needs_review", "A rare spelling of a label"),
+    Code("proposed", "needs_review", "Proposed by a person, not yet decided on"),
     Code("language_mismatch", "flagged", "Another language than the rest"),
     Code("inconsistent_format", "flagged", "An answer in another form than the rest"),
     # The set, and its parts.

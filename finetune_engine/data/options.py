@@ -17,19 +17,21 @@ OVER_LENGTH = ("keep", "cut", "drop")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Choices for one file. ``format`` may be ``auto``; ``name`` None takes the name on disk."""
+    """Choices for one file. ``format`` may be ``auto``; ``name`` None takes the name on disk. ``proposed``: its rows
+    are somebody's proposals, which all wait for a decision (see ``finetune_engine.data.proposed``)."""
 
     name: str | None = None
     format: str = "auto"
     mapping: Mapping | None = None
+    proposed: bool = False
 
 
 @dataclass(frozen=True)
 class PrepareOptions:
     """Choices for one import. ``format`` and ``task_type`` may be ``auto``; None turns a limit off.
 
-    ``name``, ``format`` and ``mapping`` are for one file; ``sources`` takes their place when there are several,
-    one entry per file. ``max_prompt_words`` cuts longer inputs. ``context_tokens`` is the length above which
+    ``name``, ``format``, ``mapping`` and ``proposed`` are for one file; ``sources`` takes their place when there are
+    several, one entry per file. ``max_prompt_words`` cuts longer inputs. ``context_tokens`` is the length above which
     ``over_length`` acts: ``keep`` marks the row, ``cut`` shortens its last input, ``drop`` takes it out.
     ``tokenizer`` is a folder with ``tokenizer.json``; None estimates. ``cleaning`` names steps, None for the
     default ones; ``replacements`` are ``{find, replace, is_regex}``.
@@ -38,6 +40,7 @@ class PrepareOptions:
     name: str | None = None
     format: str = "auto"
     mapping: Mapping | None = None
+    proposed: bool = False
     sources: tuple[SourceOptions, ...] = ()
     task_type: str = "auto"
     max_line_bytes: int = MAX_LINE_BYTES
@@ -59,7 +62,7 @@ class PrepareOptions:
         """The choices for one of the files, counted from 0."""
         if self.sources:
             return self.sources[number]
-        return SourceOptions(self.name if number == 0 else None, self.format, self.mapping)
+        return SourceOptions(self.name if number == 0 else None, self.format, self.mapping, self.proposed)
 
     def cleaning_json(self) -> dict[str, Any]:
         """The part that says how texts are cleaned, as JSON."""
@@ -72,7 +75,7 @@ class PrepareOptions:
 
 _NUMBERS = ("max_line_bytes", "min_prompt_words", "min_completion_words")
 _LIMITS = ("max_rows", "max_prompt_words", "context_tokens")
-_SWITCHES = ("near_duplicates", "pii", "languages")
+_SWITCHES = ("near_duplicates", "pii", "languages", "proposed")
 
 
 def read_options(raw: AnyMapping[str, Any] | None) -> PrepareOptions:
@@ -84,7 +87,7 @@ def read_options(raw: AnyMapping[str, Any] | None) -> PrepareOptions:
             raise _bad(key, f"There is no option called {key}. The options are {', '.join(known)}.")
     _check_numbers(raw)
     for key in _SWITCHES:
-        if not isinstance(raw.get(key, True), bool):
+        if key in raw and not isinstance(raw[key], bool):
             raise _bad(key, f"The option {key} must be true or false, not {raw[key]!r}.")
     task_type = raw.get("task_type") or "auto"
     if task_type != "auto" and task_type not in TASK_TYPES:
@@ -131,10 +134,14 @@ def _read_sources(raw: Any) -> tuple[SourceOptions, ...]:
         raise _bad("sources", "“sources” must be a list with one {name, format, mapping} per file.")
     out = []
     for item in raw:
-        if unknown := set(item) - {"name", "format", "mapping"}:
-            raise _bad("sources", f"A file has no choice called {min(unknown)}. There are name, format and mapping.")
+        if unknown := set(item) - {"name", "format", "mapping", "proposed"}:
+            sentence = f"A file has no choice called {min(unknown)}. There are name, format, mapping and proposed."
+            raise _bad("sources", sentence)
         name = _name(item.get("name"), "sources")
-        out.append(SourceOptions(name, item.get("format") or "auto", read_mapping(item.get("mapping"))))
+        mapping, proposed = read_mapping(item.get("mapping")), item.get("proposed", False)
+        if not isinstance(proposed, bool):
+            raise _bad("sources", f"“proposed” must be true or false, not {proposed!r}.")
+        out.append(SourceOptions(name, item.get("format") or "auto", mapping, proposed))
     return tuple(out)
 
 

@@ -23,6 +23,7 @@ from finetune_engine.data.language import mismatches
 from finetune_engine.data.naming import RowNames
 from finetune_engine.data.options import PrepareOptions
 from finetune_engine.data.plain_lines import line_batches
+from finetune_engine.data.proposed import proposed_findings, without_effect_of
 from finetune_engine.data.records import Finding
 from finetune_engine.data.relations import Relations, label_variants, variant_findings
 from finetune_engine.data.report import Totals, make_report, nothing_usable, write_json
@@ -48,7 +49,7 @@ def prepare(paths: Path | Sequence[Path], out: Path, options: PrepareOptions, ru
     stored = StoredBatches(out / ".batches", compared=options.near_duplicates)
     try:
         whole = _first_pass(files, names, options, stored, run)
-        _refuse_unusable(files, stored)
+        _refuse_unusable(files, stored, options)
         report = _Second(files, names, options, stored, whole, out, run).write()
     finally:
         stored.discard()
@@ -77,6 +78,8 @@ def _first_pass(
         size = file.source.bytes.size
         for batch in _batches(file, options):
             _check(batch, file, options, plan, counter)
+            if options.source(number).proposed:
+                batch.findings[:0] = proposed_findings(batch.frame)
             whole.add(batch)
             place_in_set(batch, number, names)
             stored.add(batch, number)
@@ -107,10 +110,12 @@ def _check(
             batch.frame = batch.frame.with_columns(pl.col("usable") & ~pl.col("row").is_in(dropped))
 
 
-def _refuse_unusable(files: Sequence[InputFile], stored: StoredBatches) -> None:
-    """UserError for the first file of which no row can be used."""
+def _refuse_unusable(files: Sequence[InputFile], stored: StoredBatches, options: PrepareOptions) -> None:
+    """UserError for the first file of which no row can be used. Proposals beside other files are no reason to stop."""
     usable = stored.usable()
     for number, file in enumerate(files):
+        if len(files) > 1 and options.source(number).proposed:
+            continue
         begin = file.first_row - 1
         if not usable[begin : begin + file.rows].any():
             parts = [at for at, source in enumerate(stored.sources) if source == number]
@@ -151,7 +156,12 @@ class _Second:
             near=self._options.near_duplicates,
             plain_text=self._plain_text,
         )
-        related = relations.find()
+        proposals = [
+            range(file.first_row - 1, file.first_row - 1 + file.rows)
+            for number, file in enumerate(self._files)
+            if self._options.source(number).proposed
+        ]
+        related = without_effect_of(proposals, relations.find())
         clusters = relations.clusters()
         _boundary(run)
         self._variants = label_variants(whole.labels) if self._is_labelled else {}

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from finetune_engine.evaluate.texts.words import whole_characters
+
 VerdictKind = Literal["ship", "do_not_ship", "more_cases"]
 
 
@@ -54,6 +56,7 @@ class ModelReport:
     per_class: list[ClassScore] = field(default_factory=list)
     confusion: Confusion | None = None
     performance: dict[str, Any] | None = None
+    kind: str = "base"
 
     def score(self, metric: str) -> Score | None:
         """The score named ``metric``, or None."""
@@ -78,7 +81,8 @@ class Comparison:
     """Two answerers on the same cases. ``difference`` is tuned minus base, in the metric's own unit.
 
     ``better`` and ``worse`` count the cases where only one of the two was right (None where the metric is
-    not right-or-wrong). ``p_value`` is uncorrected; ``p_holm`` corrects for all metrics compared.
+    not right-or-wrong). ``p_value`` is uncorrected; ``p_holm`` corrects for all metrics compared; ``p_mid`` is McNemar's
+    mid-p value, None under 60 differing pairs. ``is_grouped``: cases depend on each other and were drawn by groups.
     """
 
     metric: str
@@ -94,6 +98,8 @@ class Comparison:
     worse: int | None = None
     p_holm: float | None = None
     against: str = "base"
+    p_mid: float | None = None
+    is_grouped: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,12 @@ class Case:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """Everything an evaluation found."""
+    """Everything an evaluation found.
+
+    ``subject`` and ``against`` are the keys of the model that the verdict is about and of the one it is compared with. What
+    a suite found stands under its name, None when it was not run; ``suites_left_out`` says why one that was asked for is
+    missing. The shape of each part is described where it is made.
+    """
 
     task_type: str
     split: str
@@ -136,22 +147,43 @@ class EvaluationReport:
     worsened: list[Case]
     worst: list[Case]
     run: dict[str, Any]
+    subject: str = ""
+    against: str | None = None
+    suites_run: list[str] = field(default_factory=list)
+    suites_left_out: list[dict[str, str]] = field(default_factory=list)
+    findings: list[dict[str, str]] = field(default_factory=list)
+    quality: dict[str, Any] | None = None
+    performance: Any = None
+    robustness: Any = None
+    fairness: Any = None
+    cost: Any = None
+    capabilities: Any = None
+    judge: Any = None
+    overall_score: dict[str, Any] | None = None
+    acceptance: list[dict[str, Any]] = field(default_factory=list)
+    regressions: dict[str, Any] | None = None
+    slices: list[dict[str, Any]] = field(default_factory=list)
+    clusters: list[dict[str, Any]] = field(default_factory=list)
+    power: dict[str, Any] | None = None
+    prompting: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values only; a number that is not finite becomes null."""
+        """JSON values only; a number that is not finite becomes null, half a character a question mark."""
         out: dict[str, Any] = _plain(asdict(self))
         return out
 
     def write(self, path: Path) -> None:
         """Write the JSON so that a reader never sees half a file."""
         draft = path.with_suffix(path.suffix + ".part")
-        draft.write_text(json.dumps(self.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+        draft.write_text(json.dumps(self.as_dict(), ensure_ascii=False, indent=1, allow_nan=False), encoding="utf-8")
         os.replace(draft, path)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return whole_characters(value)
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,45 +1,59 @@
-"""From answers to scores with intervals, and from two models' scores to their paired comparison."""
+"""From answers to scores with intervals, and from two models' scores to their paired comparison.
+
+Intervals: Wilson for shares of independent cases; else the percentile bootstrap, over groups where cases share one.
+Differences: paired bootstrap, with the exact McNemar test for right-or-wrong on independent cases; else swaps of the two
+models, case by case or group by group (McNemar's test does not hold for cases that depend on each other). One headline
+metric is named before the run and judged by its own p-value; all other comparisons together are corrected by Holm.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from finetune_engine.evaluate.answers import ModelAnswers
-from finetune_engine.evaluate.baselines import Baseline
-from finetune_engine.evaluate.cases import Cases
-from finetune_engine.evaluate.intervals import (
-    Indices,
-    bootstrap,
+from finetune_engine.evaluate.asking.answers import ModelAnswers
+from finetune_engine.evaluate.cases import Cases, TestCase
+from finetune_engine.evaluate.conclusions.baselines import Baseline
+from finetune_engine.evaluate.metrics.chosen import METRICS, headline_of, metrics_for
+from finetune_engine.evaluate.metrics.class_agreement import (
+    MACRO_F1_SIGNATURE,
+    MCC_SIGNATURE,
+    classified,
+    macro_f1_of_sums,
+    mcc_of_sums,
+)
+from finetune_engine.evaluate.metrics.labels import Classified
+from finetune_engine.evaluate.metrics.metric import Material, Measured, mean_over
+from finetune_engine.evaluate.report import BaselineReport, Comparison, ModelReport, Score
+from finetune_engine.evaluate.statistics.intervals import (
+    FEWEST_DISCORDANT,
+    FLIPS,
+    RESAMPLES,
+    Interval,
+    bootstrap_sums,
     holm,
-    mcnemar_exact,
-    paired_bootstrap,
-    sign_flip_test,
+    paired_bootstrap_sums,
+    sign_test,
+    swap_test,
     wilson,
 )
-from finetune_engine.evaluate.metrics.quality import (
-    Classified,
-    LabelReader,
-    exact_match,
-    macro_f1_of,
-    mcc_of,
-    quasi_exact_match,
-    token_f1,
-)
-from finetune_engine.evaluate.report import BaselineReport, Comparison, ModelReport, Score
+
+__all__ = [
+    "Scored",
+    "Uncertainty",
+    "compare",
+    "compare_all",
+    "correct",
+    "grade",
+    "groups_of",
+    "headline_of",
+    "score_model",
+]
 
 Values = npt.NDArray[np.float64]
-RIGHT_OR_WRONG = frozenset({"accuracy", "accuracy_loglik", "exact_match", "quasi_exact_match"})
-NAMES = {
-    "accuracy": "greedy answer read as a label; unreadable answers are wrong; Wilson 95 %",
-    "accuracy_loglik": "label of highest summed log-likelihood, end token included; Wilson 95 %",
-    "exact_match": "equal after trimming; Wilson 95 %",
-    "quasi_exact_match": "equal without case, punctuation, articles and surplus spaces; Wilson 95 %",
-    "f1": "SQuAD word F1, scripts without spaces letter by letter; bootstrap 95 %",
-}
 
 
 @dataclass(frozen=True)
@@ -49,18 +63,22 @@ class Uncertainty:
     seed: int
     groups: Sequence[Hashable] | None = None
 
+    @property
+    def group_count(self) -> int | None:
+        """How many groups there are; None when cases are independent, or when each is a group of its own."""
+        if self.groups is None:
+            return None
+        count = len(set(self.groups))
+        return count if count < len(self.groups) else None
+
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's report with the case-by-case values behind it, by metric."""
+    """A model's report; by metric, what it was computed from; and the values case by case, in the metric's own unit."""
 
     report: ModelReport
     values: dict[str, Values] = field(default_factory=dict)
-
-
-def headline_of(task_type: str) -> str:
-    """The one metric that decides, named before anything is measured."""
-    return "accuracy" if task_type == "classification" else "f1"
+    measured: dict[str, Measured] = field(default_factory=dict)
 
 
 def groups_of(cases: Cases) -> list[Hashable] | None:
@@ -70,116 +88,188 @@ def groups_of(cases: Cases) -> list[Hashable] | None:
     return [case.group if case.group is not None else case.row for case in cases.test]
 
 
-def score_model(key: str, name: str, answers: ModelAnswers, cases: Cases, task_type: str, how: Uncertainty) -> Scored:
-    """All quality scores of one model."""
-    references = [case.reference for case in cases.test]
-    values: dict[str, Values] = {
-        "exact_match": _each(exact_match, answers.answers, references),
-        "quasi_exact_match": _each(quasi_exact_match, answers.answers, references),
-    }
-    if task_type != "classification":
-        values["f1"] = _each(token_f1, answers.answers, references)
-        scores = [*_means(values, how), _perplexity(answers, how)]
-        return Scored(ModelReport(key, name, scores), values)
-    labels = [case.label or "" for case in cases.test]
-    reader = LabelReader(cases.labels)
-    classified = Classified.of(labels, [reader.read(answer) for answer in answers.answers])
-    values = {"accuracy": classified.correct.astype(np.float64)} | values
-    if answers.likeliest is not None:
-        values["accuracy_loglik"] = Classified.of(labels, answers.likeliest).correct.astype(np.float64)
-    scores = [*_means(values, how), *class_scores(classified, how), _perplexity(answers, how)]
-    report = ModelReport(key, name, scores, classified.per_class(), classified.confusion())
-    return Scored(report, values)
+def score_model(
+    key: str,
+    name: str,
+    answers: ModelAnswers,
+    cases: Cases,
+    task_type: str,
+    how: Uncertainty,
+    wanted: Sequence[str] | None = None,
+) -> Scored:
+    """All quality scores of one model: those that suit task and data, or the ``wanted`` metrics.
+
+    Raises UserError ``unknown_metric``.
+    """
+    material = _material(answers, cases, task_type)
+    metrics = metrics_for(task_type, material, wanted)
+    measured = {metric.name: metric.measure(material) for metric in metrics}
+    scores = [score_of(metric, found, how) for metric, found in measured.items()]
+    values = {metric: found.values for metric, found in measured.items() if found.values is not None}
+    if not material.labels:
+        return Scored(ModelReport(key, name, scores), values, measured)
+    classes = classified(material)
+    return Scored(ModelReport(key, name, scores, classes.per_class(), classes.confusion()), values, measured)
 
 
 def score_baseline(baseline: Baseline, cases: Cases, how: Uncertainty) -> tuple[BaselineReport, Values]:
     """Scores of a baseline, and case by case whether it was right."""
-    classified = Classified.of([case.label or "" for case in cases.test], baseline.predictions)
-    correct = classified.correct.astype(np.float64)
-    accuracy = replace(_mean("accuracy", correct, how), signature=f"{baseline.signature}; Wilson 95 %")
-    return BaselineReport(baseline.key, baseline.name, [accuracy, *class_scores(classified, how)]), correct
+    classes = Classified.of([case.label or "" for case in cases.test], baseline.predictions)
+    correct = classes.correct.astype(np.float64)
+    accuracy = score_of("accuracy", mean_over(correct, baseline.signature), how)
+    return BaselineReport(baseline.key, baseline.name, [accuracy, *class_scores(classes, how)]), correct
 
 
-def class_scores(classified: Classified, how: Uncertainty) -> list[Score]:
+def class_scores(classes: Classified, how: Uncertainty) -> list[Score]:
     """Macro F1 and the Matthews coefficient, with bootstrap intervals."""
-    n = len(classified.references)
-
-    def interval_of(statistic: Callable[[npt.NDArray[np.int64]], float]) -> tuple[float, float]:
-        def of_chosen(chosen: Indices) -> float:
-            return statistic(classified.matrix(chosen))
-
-        interval = bootstrap(of_chosen, n, seed=how.seed, groups=how.groups)
-        return interval.low, interval.high
-
-    macro = "scikit-learn f1_score macro over classes seen, unreadable answers a class; bootstrap 95 %"
-    mcc = "scikit-learn matthews_corrcoef, unreadable answers a class; bootstrap 95 %"
+    rows = classes.rows()
     return [
-        Score("macro_f1", classified.macro_f1(), *interval_of(macro_f1_of), n, True, macro),
-        Score("mcc", classified.mcc(), *interval_of(mcc_of), n, True, mcc),
+        score_of("macro_f1", Measured(rows, macro_f1_of_sums, None, MACRO_F1_SIGNATURE), how),
+        score_of("mcc", Measured(rows, mcc_of_sums, None, MCC_SIGNATURE), how),
     ]
 
 
+def score_of(metric: str, found: Measured, how: Uncertainty) -> Score:
+    """One metric with its 95 % interval, and how that was made."""
+    known, n = METRICS[metric], len(found.rows)
+    interval, method = _interval(known.is_proportion, found, how)
+    low, high = (None, None) if interval is None else (interval.low, interval.high)
+    return Score(metric, found.value, low, high, n, known.higher_is_better, f"{found.signature}; {method}")
+
+
+def mean_interval(metric: str, values: Values, how: Uncertainty) -> Interval:
+    """The 95 % interval of the mean of some cases' values (0..1) of a metric; ``how.groups`` tells of these cases. 0 to 1
+    where nothing can be said of it."""
+    return _interval(METRICS[metric].is_proportion, mean_over(values, ""), how)[0] or Interval(0.0, 1.0)
+
+
+def _interval(is_proportion: bool, found: Measured, how: Uncertainty) -> tuple[Interval | None, str]:
+    groups, n = how.group_count, len(found.rows)
+    if is_proportion and groups is None:
+        return wilson(round(float(found.rows[:, 0].sum())), n), "Wilson 95 %"
+    if is_proportion and groups is not None and found.value in (0.0, 1.0):
+        # All drawn groups look alike, and a bootstrap would claim to know the share exactly.
+        return wilson(groups if found.value else 0, groups), f"Wilson 95 % over {groups} groups"
+    if n == 1 or groups == 1:
+        # All draws are alike, and the bootstrap would claim to know the value exactly.
+        return None, "no interval from a single case or group"
+    interval = bootstrap_sums(found.rows, found.of_sums, seed=how.seed, groups=how.groups)
+    over = f" over {groups} groups" if groups is not None else ""
+    return interval, f"bootstrap 95 %{over}, {RESAMPLES:,} draws, seed {how.seed}"
+
+
 def compare(metric: str, first: Values, second: Values, how: Uncertainty, *, against: str = "base") -> Comparison:
-    """``second`` against ``first`` on the same cases: exact McNemar for right-or-wrong, else a sign-flip test."""
-    gap = paired_bootstrap(first.tolist(), second.tolist(), seed=how.seed, groups=how.groups)
-    binary = metric in RIGHT_OR_WRONG
-    if binary:
-        p_value, test = mcnemar_exact((first > 0.5).tolist(), (second > 0.5).tolist()), "exact McNemar"
-    else:
-        p_value, test = sign_flip_test((second - first).tolist(), seed=how.seed), "paired sign-flip (10,000)"
+    """``second`` against ``first`` on the same cases, from values case by case whose mean is the metric."""
+    return compare_measured(metric, mean_over(first, ""), mean_over(second, ""), how, against=against)
+
+
+def compare_measured(
+    metric: str, first: Measured, second: Measured, how: Uncertainty, *, against: str = "base"
+) -> Comparison:
+    """``second`` against ``first`` on the same cases. Raises ValueError when they tell of different cases."""
+    gap = paired_bootstrap_sums(first.rows, second.rows, second.of_sums, seed=how.seed, groups=how.groups)
+    is_proportion = metric in METRICS and METRICS[metric].is_proportion
+    better = worse = None
+    if is_proportion:
+        better = int((second.rows[:, 0] > first.rows[:, 0]).sum())
+        worse = int((second.rows[:, 0] < first.rows[:, 0]).sum())
+    p_value, p_mid, test = _significance(first.rows, second, how, better, worse)
     return Comparison(
         metric=metric,
-        base=float(first.mean()),
-        tuned=float(second.mean()),
+        base=first.value,
+        tuned=second.value,
         difference=gap.value,
         ci_low=gap.interval.low,
         ci_high=gap.interval.high,
         p_value=p_value,
         test=test,
-        n=len(first),
-        better=int((second > first).sum()) if binary else None,
-        worse=int((second < first).sum()) if binary else None,
+        n=len(first.rows),
+        better=better,
+        worse=worse,
         against=against,
+        p_mid=p_mid,
+        is_grouped=how.group_count is not None,
     )
 
 
-def compare_all(base: Scored, tuned: Scored, how: Uncertainty) -> list[Comparison]:
-    """Every metric that both models have, with p-values corrected for their number (Holm)."""
-    found = [
-        compare(metric, base.values[metric], tuned.values[metric], how)
-        for metric in tuned.values
-        if metric in base.values
+def _significance(
+    first: Values, second: Measured, how: Uncertainty, better: int | None, worse: int | None
+) -> tuple[float, float | None, str]:
+    """p-value, McNemar's mid-p beside it where it may be read, and the name of the test."""
+    if better is not None and worse is not None and how.group_count is None:
+        mid = sign_test(better, worse, mid=True) if better + worse >= FEWEST_DISCORDANT else None
+        return sign_test(better, worse), mid, "exact McNemar"
+    p_value = swap_test(first, second.rows, second.of_sums, seed=how.seed, groups=how.groups)
+    over = f" over {how.group_count} groups" if how.group_count is not None else ""
+    return p_value, None, f"paired sign-flip{over} (at most {FLIPS:,})"
+
+
+def compare_all(
+    base: Scored, tuned: Scored, how: Uncertainty, *, headline: str | None = None, against: str = "base"
+) -> list[Comparison]:
+    """Every metric that both models have. ``headline`` is left out of the correction for the number of comparisons.
+
+    Perplexity is left out where the two cut the references into different tokens: ``bits_per_byte`` says it then.
+    """
+    found = []
+    for metric, second in tuned.measured.items():
+        first = base.measured.get(metric)
+        if first is not None and not (metric == "perplexity" and _counts_differ(first, second)):
+            found.append(compare_measured(metric, first, second, how, against=against))
+    return correct(found, headline=headline)
+
+
+def _counts_differ(first: Measured, second: Measured) -> bool:
+    """Whether two models count the tokens of the same references differently."""
+    return not np.array_equal(first.rows[:, 1], second.rows[:, 1])
+
+
+def correct(found: Sequence[Comparison], *, headline: str | None = None) -> list[Comparison]:
+    """The comparisons with ``p_holm``: Holm over all of them but the headline against the base, which was named before the
+    run and keeps its own p-value."""
+    named = [comparison.metric == headline and comparison.against == "base" for comparison in found]
+    others = iter(holm([one.p_value for one, is_named in zip(found, named, strict=True) if not is_named]))
+    return [
+        replace(comparison, p_holm=comparison.p_value if is_named else next(others))
+        for comparison, is_named in zip(found, named, strict=True)
     ]
-    corrected = holm([comparison.p_value for comparison in found])
-    return [replace(comparison, p_holm=p) for comparison, p in zip(found, corrected, strict=True)]
 
 
-def _each(metric: Callable[[str, str], float], answers: Sequence[str], references: Sequence[str]) -> Values:
-    pairs = zip(answers, references, strict=True)
-    return np.asarray([float(metric(answer, reference)) for answer, reference in pairs], dtype=np.float64)
+def grade(
+    task_type: str,
+    headline: str,
+    answers: Sequence[str],
+    cases: Sequence[TestCase],
+    known_labels: Sequence[str] = (),
+) -> Values:
+    """The headline metric of single answers as 0 (wrong) to 1 (right), one for each case: ``(n,)``.
+
+    ``known_labels`` are those of the snapshot; for classification only. Raises UserError ``bad_headline``.
+    """
+    labels = [case.label or "" for case in cases] if task_type == "classification" else []
+    references = [case.reference for case in cases]
+    material = Material(answers, references, labels, list(known_labels) or sorted(set(labels)))
+    if not answers:
+        return np.zeros(0)
+    values = METRICS[headline_of(task_type, headline)].measure(material).values
+    return as_share(headline, values if values is not None else np.zeros(len(answers)))
 
 
-def _means(values: dict[str, Values], how: Uncertainty) -> list[Score]:
-    return [_mean(metric, column, how) for metric, column in values.items()]
+def as_share(metric: str, values: Values) -> Values:
+    """Values of a metric as 0 (worst) to 1 (best): of 0..100 its hundredth; where less is better, what is missing to 1."""
+    known = METRICS[metric]
+    shares = np.clip(values / (100.0 if known.unit == "hundred" else 1.0), 0.0, 1.0)
+    return shares if known.higher_is_better else 1.0 - shares
 
 
-def _mean(metric: str, column: Values, how: Uncertainty) -> Score:
-    n = len(column)
-    if metric in RIGHT_OR_WRONG:
-        interval = wilson(int(column.sum()), n)
-    else:
-        interval = bootstrap(lambda chosen: float(column[chosen].mean()), n, seed=how.seed, groups=how.groups)
-    return Score(metric, float(column.mean()), interval.low, interval.high, n, True, NAMES[metric])
-
-
-def _perplexity(answers: ModelAnswers, how: Uncertainty) -> Score:
-    """exp of the token-weighted mean, not a mean of perplexities."""
-    nll, tokens = np.asarray(answers.nll, dtype=np.float64), np.asarray(answers.tokens, dtype=np.float64)
-
-    def of(chosen: Indices) -> float:
-        return float(np.exp(min(700.0, nll[chosen].sum() / max(1.0, tokens[chosen].sum()))))
-
-    everything = np.arange(len(nll), dtype=np.int64)
-    interval = bootstrap(of, len(nll), seed=how.seed, groups=how.groups)
-    signature = "exp(sum of answer-token nll / answer tokens), end token included; bootstrap 95 %"
-    return Score("perplexity", of(everything), interval.low, interval.high, len(nll), False, signature)
+def _material(answers: ModelAnswers, cases: Cases, task_type: str) -> Material:
+    is_labelled = task_type == "classification"
+    return Material(
+        answers=answers.answers,
+        references=[case.reference for case in cases.test],
+        labels=[case.label or "" for case in cases.test] if is_labelled else [],
+        known_labels=cases.labels if is_labelled else [],
+        likeliest=answers.likeliest,
+        nll=answers.nll,
+        tokens=answers.tokens,
+    )

@@ -1,1 +1,1 @@
-"""The scores, one file per family."""
+"""One file for each metric of answers; ``metric.py`` is their contract, ``chosen.py`` the list of them."""

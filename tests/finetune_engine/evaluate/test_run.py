@@ -1,15 +1,14 @@
 import json
-import subprocess
-import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from finetune_engine.errors import UserError
+from finetune_engine.evaluate.cases import read_cases
 from finetune_engine.evaluate.run import evaluate
 from finetune_engine.evaluate.spec import spec_of
-from finetune_engine.events import ListSink, parse_line
+from finetune_engine.events import ListSink
 from finetune_engine.ports import Run, Stopped
 
 TEXTS = {"rent": "The tenant pays the rent number {}.", "law": "Governed by the law of state {}."}
@@ -66,7 +65,7 @@ def test_a_classification_gets_every_part_of_the_report(raw_spec, tmp_path):
     assert (report["n"], report["split"], report["headline"]) == (24, "test", "accuracy")
     names = {"accuracy", "accuracy_loglik", "exact_match", "quasi_exact_match", "macro_f1", "mcc", "perplexity"}
     for model in report["models"]:
-        assert {score["metric"] for score in model["scores"]} == names
+        assert {score["metric"] for score in model["scores"]} >= names
         for score in model["scores"]:
             assert score["ci_low"] <= score["value"] + 1e-9
             assert score["value"] <= score["ci_high"] + 1e-9
@@ -120,10 +119,12 @@ def test_free_text_is_judged_by_words_and_has_no_baselines(raw_spec, tmp_path):
     snapshot = snapshot_of(tmp_path / "text.parquet", rows)
     report, _ = run_it(raw_spec | {"task_type": "completion", "snapshot": {"path": str(snapshot)}}, tmp_path / "out")
     assert report["headline"] == "f1"
-    assert {s["metric"] for s in report["models"][0]["scores"]} == {
+    assert {s["metric"] for s in report["models"][0]["scores"]} >= {
         "exact_match",
         "quasi_exact_match",
         "f1",
+        "bleu",
+        "rougeL",
         "perplexity",
     }
     assert report["baselines"] == []
@@ -220,13 +221,45 @@ def test_a_file_that_is_no_snapshot_is_the_persons_to_mend(raw_spec, tmp_path):
     assert caught.value.code == "bad_snapshot"
 
 
-@pytest.mark.slow
-def test_the_command_line_ends_with_done(raw_spec, tmp_path):
-    (tmp_path / "spec.json").write_text(json.dumps(raw_spec))
-    command = [sys.executable, "-m", "finetune_engine", "evaluate", str(tmp_path / "spec.json")]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    events = [parse_line(line) for line in done.stdout.splitlines()]
-    assert None not in events
-    assert events[-1].kind == "done"
-    assert (tmp_path / "out" / "report.json").exists()
+def test_a_case_not_to_be_forgotten_has_room_for_a_longer_answer_than_the_data_has(raw_spec, tmp_path):
+    question = [{"role": "user", "content": "Who pays?"}]
+    long = "The tenant pays the rent and the law of the state governs the rest of it. " * 3
+    raw_spec |= {"regressions": [{"id": "r1", "messages": question, "expected": long, "note": ""}]}
+    spec = spec_of(raw_spec)
+    report = evaluate(spec, tmp_path / "out", Run(ListSink()))
+    from finetune_engine.evaluate.asking.store import AnswerStore
+
+    with AnswerStore(tmp_path / "out" / "answers.sqlite") as store:
+        kept = [json.loads(value) for (value,) in store._database.execute("SELECT value FROM answers")]
+    longest = max(value["tokens"] for value in kept if isinstance(value, dict))
+    assert longest > report.run["max_new_tokens"]
+    assert report.regressions["asked"] == ["r1"]
+
+
+def test_an_example_never_shows_the_answer_to_a_question_that_is_asked(raw_spec, tmp_path):
+    rows = [("test", f"Question {number}?", "yes", None) for number in range(4)]
+    rows += [("train", f"question {number}", "leaked", None) for number in range(4)]
+    rows += [("train", "Something else?", "no", None)]
+    snapshot = snapshot_of(tmp_path / "twins.parquet", rows)
+    raw_spec["models"].append(
+        {"key": "shown", "name": "Shown", "adapter": None, "prompt": {"system": None, "shots": 3}}
+    )
+    raw_spec |= {"task_type": "completion", "snapshot": {"path": str(snapshot), "sha256": "x"}}
+    assert [example.prompt for example in read_cases(spec_of(raw_spec)).examples] == ["Something else?"]
+
+
+def test_too_few_examples_are_told(raw_spec, tmp_path):
+    raw_spec["models"].append(
+        {"key": "shown", "name": "Shown", "adapter": None, "prompt": {"system": None, "shots": 32}}
+    )
+    _, events = run_it(raw_spec, tmp_path / "out")
+    assert [event.data["code"] for event in events if event.kind == "warn"] == ["few_examples"]
+
+
+def test_half_a_character_in_the_data_breaks_no_file(raw_spec, tmp_path, labelled):
+    table = pq.read_table(labelled).to_pylist()
+    for row in table:
+        row["metadata"] = json.dumps({"who": "\ud83d"})
+    pq.write_table(pa.Table.from_pylist(table), labelled)
+    run_it(raw_spec, tmp_path / "out")
+    assert json.loads(pq.read_table(tmp_path / "out" / "samples.parquet")["metadata"][0].as_py()) == {"who": "?"}

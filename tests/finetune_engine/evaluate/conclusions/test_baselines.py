@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from finetune_engine.evaluate.baselines import fit_baselines, majority, tfidf
+from finetune_engine.evaluate.conclusions.baselines import fit_baselines, majority, tfidf
 
 TRAIN = [("pay the rent", "rent"), ("rent is due", "rent"), ("governed by law", "law"), ("law of a state", "law")]
 
