@@ -8,22 +8,20 @@ from typing import Any
 
 from django.urls import reverse
 
-from datasets_app.queries import snapshot_parquet
 from evaluation_app import operations
+from evaluation_app.engine_spec import endpoint_keys, write_spec
 from evaluation_app.models import Evaluation
+from evaluation_app.queries.phases import phase_words
 from finetune_engine.errors import EngineError
 from finetune_engine.events import Event
-from jobs_app.queries import model_files
 from work_kit import kinds
 from work_kit.choices import Queue
 from work_kit.files import store_file
 from work_kit.models import Job
 
-SEED = 42
-
 
 class EvaluationRun:
-    """``evaluation.run``: asks the base and the trained model the same rows."""
+    """``evaluation.run``: asks several models the same rows. Those that are all behind addresses need no machine of ours."""
 
     name = operations.KIND
     queue: str = Queue.GPU
@@ -33,27 +31,17 @@ class EvaluationRun:
         return reverse("evaluation:detail", args=[job.project.slug, job.pk])
 
     def prepare(self, job: Job, workdir: Path) -> list[str]:
-        """Bring the model and the snapshot to this machine and write the spec."""
-        evaluation = Evaluation.objects.select_related("project", "trained_model", "snapshot").get(pk=job.pk)
-        trained = evaluation.trained_model
-        base, adapter, _digest = model_files(trained.api_name, evaluation.project)
-        spec = {
-            "base_model": base,
-            "models": [
-                {"key": "base", "adapter": None, "name": trained.base_model_key},
-                {"key": "tuned", "adapter": str(adapter), "name": trained.name},
-            ],
-            "snapshot": {"path": str(snapshot_parquet(evaluation.snapshot)), "sha256": evaluation.snapshot.sha256},
-            "split": evaluation.split,
-            "limit": evaluation.case_limit,
-            "task_type": evaluation.snapshot.task_type,
-            "seed": SEED,
-            "max_new_tokens": None,
-            "suites": evaluation.suites,
-        }
-        path = workdir / "spec.json"
-        path.write_text(json.dumps(spec, ensure_ascii=False, indent=1))
+        """Bring the models and the snapshot to this machine and write the spec."""
+        path = write_spec(_evaluation(job), workdir)
         return ["evaluate", str(path), "--out", str(workdir / "out")]
+
+    def secrets(self, job: Job) -> dict[str, str]:
+        """The keys of models behind addresses, and of the judge."""
+        return endpoint_keys(_evaluation(job))
+
+    def phase_label(self, job_id: str, data: dict[str, Any]) -> str:
+        """What is being done with which model, in words."""
+        return phase_words(job_id, data)
 
     def on_event(self, job: Job, event: Event, workdir: Path) -> None:
         """Nothing of an evaluation is mirrored before it is complete."""
@@ -62,7 +50,8 @@ class EvaluationRun:
         """Copy the answers to storage; the report itself goes into the row."""
         out = workdir / "out"
         try:
-            report = json.loads((out / "report.json").read_text())
+            # as with events: models do say the character NUL, and PostgreSQL does not take it
+            report = json.loads((out / "report.json").read_text(encoding="utf-8").replace("\\u0000", "\\ufffd"))
         except (OSError, ValueError) as error:
             raise EngineError("internal", f"the evaluation left no readable report: {error}") from error
         samples = out / "samples.parquet"
@@ -78,6 +67,11 @@ class EvaluationRun:
 
     def ended(self, job: Job) -> None:
         """The evaluation shows the job's own state; there is nothing to mark."""
+
+
+def _evaluation(job: Job) -> Evaluation:
+    rows = Evaluation.objects.select_related("project", "trained_model__training_job__work", "snapshot")
+    return rows.prefetch_related("contenders__trained_model", "contenders__connection").get(pk=job.pk)
 
 
 def register() -> None:

@@ -29,7 +29,8 @@ class JobKind(Protocol):
     use less and returns a sentence that says how, or "" when it cannot. ``discard(job, saved)`` removes what ``save``
     stored when the job was cancelled before ``commit``, ``tidy(job)`` what killed attempts of an ended job left in the
     storage. ``environment()`` gives the child more variables, ``secrets(job)`` those that are nobody else's business;
-    ``reading(job)`` says in plain words what the curves mean; ``program`` is a module to run instead of the engine.
+    ``reading(job)`` says in plain words what the curves mean, ``phase_label(job_id, data)`` what a phase event does (empty:
+    the usual words); ``program`` is a module to run instead of the engine.
     ``announced = ("fine_tuning.job", "ftjob-")`` lets webhooks hear of its end under that name, with that id prefix;
     ``page_url(job)`` is the path of its page, and lets people hear of it by e-mail. With ``is_confined = True`` the
     child, which reads strangers' files, has no network where the kernel allows it, and limited memory.

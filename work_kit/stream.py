@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from django.db import DatabaseError, close_old_connections, connections
-from django.db.models import FilteredRelation, Q
+from django.db.models import F, FilteredRelation, Q
 
 from web_kit.sse import ServerSentEvent, format_event
 from work_kit import queries
@@ -97,7 +97,7 @@ def look(job_id: str, cursor: int) -> Look:
         if row["fresh__id"] is not None
     ]
     return Look(
-        events=[message_of(event) for event in events],
+        events=[message_of(event, job.kind) for event in events],
         progress={
             "done": job.progress_done,
             "total": job.progress_total,
@@ -115,15 +115,16 @@ def look(job_id: str, cursor: int) -> Look:
 
 def messages_between(job_id: str, after: int, until: int, limit: int) -> list[Message]:
     """Up to ``limit`` messages with ids in ``(after, until]``, oldest first."""
-    rows = JobEvent.objects.filter(job_id=job_id, id__gt=after, id__lte=until).order_by("id")[:limit]
-    return [message_of(event) for event in rows]
+    rows = JobEvent.objects.filter(job_id=job_id, id__gt=after, id__lte=until).order_by("id")
+    told = rows.annotate(of_kind=F("job__kind"))[:limit]
+    return [message_of(event, event.of_kind) for event in told]
 
 
-def message_of(event: JobEvent) -> Message:
-    """A recorded event as the stream tells it; what has no form of its own is a line of the log."""
+def message_of(event: JobEvent, kind: str) -> Message:
+    """A recorded event as the stream tells it; what has no form of its own is a line of the log. ``kind`` is the job's."""
     data = dict(event.data)
     if event.kind == "phase":
-        data["label"] = str(PHASES.get(data.get("phase", ""), data.get("phase", "")))
+        data["label"] = _phase_words(event, kind)
     elif event.kind == "state":
         data["tone"] = queries.TONES.get(data.get("state", ""), "idle")
     elif event.kind == "checkpoint":
@@ -131,6 +132,13 @@ def message_of(event: JobEvent) -> Message:
     elif event.kind not in _AS_THEY_ARE:
         data = {"level": _level(event), "message": _sentence(event), "at": _moment(event.at)}
     return Message(event.kind if event.kind in _AS_THEY_ARE else "log", data, event.pk)
+
+
+def _phase_words(event: JobEvent, kind: str) -> str:
+    """The phase in words: as the job's kind says it, where it has words of its own."""
+    say = getattr(kind_of(kind), "phase_label", None) if kind else None
+    phase = str(event.data.get("phase", ""))
+    return str((say(event.job_id, event.data) if say is not None else "") or PHASES.get(phase, phase))
 
 
 def _is_telling(event: JobEvent) -> bool:

@@ -10,6 +10,7 @@ from evaluation_app.queries.lists import (
 )
 from evaluation_app.queries.report import EvaluationView, evaluation_view
 from evaluation_app.queries.samples import SampleRow, sample_rows
+from evaluation_app.queries.sign_offs import is_signed_off, signed_off_ids
 
 __all__ = [
     "EvaluationCard",
@@ -18,8 +19,10 @@ __all__ = [
     "evaluation_card",
     "evaluation_view",
     "evaluations_of",
+    "is_signed_off",
     "latest_evaluation",
     "latest_verdict",
     "sample_power",
     "sample_rows",
+    "signed_off_ids",
 ]

@@ -13,6 +13,7 @@ from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
 from jobs_app import queries
 from jobs_app.api import model_json
+from jobs_app.disk_parts import parts_of
 from jobs_app.models import Checkpoint, TrainedModel, TrainingJob
 from jobs_app.operations import delete_trained_model, retention
 from jobs_app.operations.checkpoint_models import drop_checkpoint_model, use_checkpoint
@@ -119,7 +120,7 @@ def get_housekeeping(request: HttpRequest) -> dict[str, Any]:
     project = _actor(request).project
     days = retention.retention_of(project)
     return {
-        "data": [part.as_dict() for part in disk_use(project)],
+        "data": [part.as_dict() for part in disk_use(project) + parts_of(project)],
         "retention": {"checkpoint_days": days.checkpoint_days, "log_days": days.log_days},
         "next_cursor": None,
     }

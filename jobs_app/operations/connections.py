@@ -16,8 +16,8 @@ from finetune_engine.errors import UserError
 from finetune_engine.net import HostPrivate, HostUnknown, checked_address, is_allowed
 from jobs_app.models import ProviderConnection
 from jobs_app.queries.providers import is_openai_address
+from jobs_app.uses import refuse_if_key_is_used
 from web_kit import outgoing, secrets
-from work_kit.choices import OPEN
 
 SHORTEST_KEY, LONGEST_KEY = 8, 500
 CHECK_SECONDS = 15.0
@@ -54,7 +54,7 @@ def change_connection(
             "key_required", _("The address has changed: enter the key for the new address, too."), field="key"
         )
     if address != connection.base_url:
-        _refuse_while_used(connection)
+        refuse_if_key_is_used(connection)
     changed = [part for part, is_new in (("address", address != connection.base_url), ("key", bool(key))) if is_new]
     connection.name, connection.base_url = _name(name, address), address
     if key:
@@ -86,8 +86,8 @@ def check_connection(*, actor: Actor, connection: ProviderConnection) -> Provide
 
 
 def delete_connection(*, actor: Actor, connection: ProviderConnection) -> None:
-    """Forget the key. Raises UserError (409) while a training uses it."""
-    _refuse_while_used(connection)
+    """Forget the key. Raises UserError (409) while a training, or something above it, needs it."""
+    refuse_if_key_is_used(connection)
     with transaction.atomic():
         record(actor=actor, project=actor.project, act="connection.delete", subject=_subject(connection))
         connection.delete()
@@ -169,15 +169,6 @@ def _lists_models(body: bytes) -> bool:
     except ValueError:
         return False
     return isinstance(answer, dict) and isinstance(answer.get("data"), list)
-
-
-def _refuse_while_used(connection: ProviderConnection) -> None:
-    if connection.jobs.filter(work__state__in=OPEN).exists():
-        raise UserError(
-            "connection_in_use",
-            _("A training uses this key now. Wait for its end, or cancel it first."),
-            status=409,
-        )
 
 
 def _name(name: str, address: str) -> str:

@@ -13,6 +13,7 @@ from accounts_app.models import Project
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
 from finetune_engine.errors import UserError
+from jobs_app.disk_parts import source_of
 from jobs_app.models import Checkpoint, Retention
 from jobs_app.operations import checkpoints
 from jobs_app.queries.housekeeping import CHECKPOINTS, LOGS, size_of, spare_checkpoints
@@ -47,10 +48,16 @@ def set_retention(*, actor: Actor, checkpoint_days: int | None, log_days: int | 
 
 
 def clean_up(*, actor: Actor, kind: str) -> Size:
-    """Remove now what can go of this kind (``checkpoints`` or ``logs``), however old. Returns what went."""
+    """Remove now what can go of this kind (``checkpoints``, ``logs``, or one that an app above keeps), however old. Returns
+    what went."""
+    if (source := source_of(kind)) is not None:
+        freed = source.clean(actor.project)
+        if freed.items:
+            _tell(actor.project, actor, kind, 0, freed)
+        return freed
     if kind not in {CHECKPOINTS, LOGS}:
         raise UserError(
-            "unknown_kind", _("Only saved states and logs are cleaned up here; choose one of them."), field="kind"
+            "unknown_kind", _("Nothing of this kind is cleaned up here; choose one of the list."), field="kind"
         )
     return _clean(actor.project, kind, days=0, actor=actor)
 

@@ -87,12 +87,7 @@ def start_training(
         first = TrainingJob.objects.filter(pk=work.pk).first()
         if first is not None:
             return first
-        if snapshot is None and dataset.state == "ready":
-            check_method(chosen, dataset.task_type, dataset)
-            snapshot = _snapshot_of(actor, dataset, whole=validation_dataset is not None)
-        _check_examples(dataset, snapshot)
-        _check_validation(validation_dataset, dataset)
-        check_method(chosen, snapshot.task_type if snapshot is not None else dataset.task_type, dataset)
+        snapshot = _fitting_data(actor, chosen, dataset, snapshot, validation_dataset)
         training = TrainingJob.objects.create(
             id=work.pk,
             project=actor.project,
@@ -120,6 +115,19 @@ def start_training(
         if snapshot is not None and snapshot.state == "ready":
             tell_row_counts(work, dataset, snapshot)
     return training
+
+
+def _fitting_data(
+    actor: Actor, spec: Mapping[str, Any], dataset: Dataset, snapshot: Snapshot | None, validation: Dataset | None
+) -> Snapshot | None:
+    """The rows to learn from, once they are known to fit the method; None while the dataset is being imported."""
+    if snapshot is None and dataset.state == "ready":
+        check_method(spec, dataset.task_type, dataset)
+        snapshot = _snapshot_of(actor, dataset, whole=validation is not None)
+    _check_examples(dataset, snapshot)
+    _check_validation(validation, dataset)
+    check_method(spec, snapshot.task_type if snapshot is not None else dataset.task_type, dataset)
+    return snapshot
 
 
 def _check_parent(parent: TrainedModel | None, base_model_key: str) -> None:

@@ -14,6 +14,7 @@ from finetune_engine.catalogue.catalogue import Price
 from finetune_engine.catalogue.cost import Cost, provider_cost
 from jobs_app.choices import Provider
 from jobs_app.models import Budget, ProviderConnection, TrainingJob
+from jobs_app.other_spending import spent_elsewhere
 from jobs_app.queries.base_models import find_base_model
 from jobs_app.queries.providers import OPENAI_URL, connections_of, is_openai_address, operators_key
 from work_kit.choices import OPEN, State
@@ -89,7 +90,8 @@ def training_cost(model: RemoteModel, tokens: int) -> Cost | None:
 @dataclass(frozen=True)
 class MonthsSpending:
     """What a project has spent at providers in this calendar month (UTC), and what is expected to be added: by open jobs,
-    and by cancelled ones, because a provider lets what it had learnt by then be paid and does not say how much that is."""
+    by cancelled ones, because a provider lets what it had learnt by then be paid and does not say how much that is, and by
+    what else is asked of models there (evaluations), whose bills nobody here sees."""
 
     currency: str
     spent: Decimal
@@ -122,6 +124,7 @@ def spending(project: Project, budget: Budget | None = None) -> MonthsSpending:
     cancelled = Q(work__state=State.CANCELLED, work__finished_at__gte=_month())
     told = [_expected_cost(job) for job in remote_jobs(project).filter(Q(work__state__in=OPEN) | cancelled)]
     expected = sum((Decimal(cost["expected"]) for cost in told if cost.get("currency") == budget.currency), Decimal(0))
+    expected += spent_elsewhere(project, budget.currency, _month())
     return MonthsSpending(budget.currency, spent, expected, budget.monthly_limit)
 
 

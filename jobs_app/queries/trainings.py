@@ -126,7 +126,7 @@ def trained_models(project: Project) -> QuerySet[TrainedModel]:
 
 
 def models_with_files(project: Project) -> QuerySet[TrainedModel]:
-    """Those whose files are here, so that they can be evaluated, deployed and gone on from; newest first."""
+    """Those whose files are here, so that they can be deployed and gone on from; newest first."""
     return trained_models(project).filter(remote_name="")
 
 
@@ -229,7 +229,7 @@ def refuse_without_files(remote_name: str) -> None:
         raise UserError(
             "model_at_provider",
             f"This model lives at its provider under the name {remote_name!r}; it has no files here. Ask the provider with "
-            "that name; it cannot be downloaded, evaluated or deployed from here.",
+            "that name; it can be evaluated here, but not downloaded or deployed.",
             field="model",
             reason="model_unavailable",
             status=409,

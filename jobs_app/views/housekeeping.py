@@ -13,6 +13,7 @@ from accounts_app.choices import Act
 from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
+from jobs_app.disk_parts import parts_of
 from jobs_app.operations import retention
 from jobs_app.queries.housekeeping import disk_use, largest_models
 from web_kit.forms import StyledForm
@@ -52,11 +53,12 @@ def housekeeping(request: HttpRequest, actor: Actor) -> HttpResponse:
         else:
             messages.success(request, _("Saved. It is applied once a day."))
             return redirect("jobs:housekeeping", slug=actor.project.slug)
-    parts = disk_use(actor.project)
+    parts = disk_use(actor.project) + parts_of(actor.project)
     context = {
         "project": actor.project,
         "parts": parts,
         "total": sum(part.held.size for part in parts),
+        "has_spare": any(part.can_go and part.can_go.items for part in parts),
         "models": largest_models(actor.project),
         "form": form,
         "may_own": actor.may(Act.OWN),
