@@ -119,7 +119,9 @@ class Dataset(models.Model):
 class Source(models.Model):
     """One file of a dataset, in the order of their arrival. Its rows are ``first_row`` and the ``rows - 1`` after it.
 
-    A file that was taken out again (``removed_at``) leaves its record; the rows of later files move up.
+    A file that was taken out again (``removed_at``) leaves its record; the rows of later files move up. ``origin`` is
+    empty for a file that somebody uploaded; for rows that people proposed it says where they came from
+    (``{kind, id, ..., keys: [digest of each row]}``), and all of them wait for a decision.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -128,6 +130,7 @@ class Source(models.Model):
     upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="sources")
     options = models.JSONField(default=dict)  # as asked for: {format, mapping}
     report = models.JSONField(default=dict)  # as found: {format, file_type, encoding, delimiter, columns, mapping}
+    origin = models.JSONField(default=dict)
     first_row = models.PositiveIntegerField(default=0)
     rows = models.PositiveIntegerField(default=0)
     added_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")

@@ -1,6 +1,7 @@
 """Everything that changes uploads, datasets, rows and snapshots."""
 
 from datasets_app.operations.bulk_acts import decide_finding, decide_rows, undo_bulk
+from datasets_app.operations.candidates import Proposal, ProposedRow, propose_rows, withdraw_rows
 from datasets_app.operations.decisions import decide_example, edit_example, undo_act, undo_decision
 from datasets_app.operations.deletion import delete_dataset, delete_upload
 from datasets_app.operations.downloads import record_download
@@ -24,6 +25,8 @@ from datasets_app.operations.uploads import fetch_upload, store_result_file, sto
 
 __all__ = [
     "NewSource",
+    "Proposal",
+    "ProposedRow",
     "append_file",
     "assign_rows",
     "begin_upload",
@@ -41,6 +44,7 @@ __all__ = [
     "edit_example",
     "fetch_upload",
     "keep_row",
+    "propose_rows",
     "recheck_dataset",
     "record_download",
     "release_row",
@@ -58,4 +62,5 @@ __all__ = [
     "undo_bulk",
     "undo_decision",
     "undo_last",
+    "withdraw_rows",
 ]

@@ -109,8 +109,12 @@ def fail_import(*, job: Job, error: dict[str, Any]) -> None:
 
 
 def sources_to_read(*, job: Job, dataset: Dataset) -> list[tuple[Source, dict[str, Any]]]:
-    """The files of this import in their order, each with ``{format, mapping}``."""
+    """The files of this import in their order, each with ``{format, mapping}`` and whether its rows are proposals."""
     numbers = [int(number) for number in job.params.get("sources") or [1]]
     readings = job.params.get("readings") or {}
     found = {source.number: source for source in dataset.sources.select_related("upload").filter(number__in=numbers)}
-    return [(found[n], {**found[n].options, **readings.get(str(n), {})}) for n in numbers if n in found]
+    return [
+        (found[n], {**found[n].options, **readings.get(str(n), {}), "proposed": bool(found[n].origin)})
+        for n in numbers
+        if n in found
+    ]

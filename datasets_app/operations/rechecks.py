@@ -39,12 +39,14 @@ _KEPT_SETTINGS = ("task_type", "over_length", "base_model", "context_tokens")
 
 @dataclass(frozen=True)
 class NewSource:
-    """A file to append, and how to read it. With ``columns``, the choice is remembered for such files."""
+    """A file to append, and how to read it. With ``columns``, the choice is remembered for such files; ``origin`` is
+    given for rows that people proposed (see ``Source``)."""
 
     upload: Upload
     format: str = "auto"
     mapping: dict[str, Any] | None = None
     columns: Sequence[str] = ()
+    origin: Mapping[str, Any] | None = None
 
 
 def recheck_dataset(
@@ -159,6 +161,7 @@ def _append(actor: Actor, dataset: Dataset, sources: list[Source], append: Seque
                 number=number,
                 upload=new.upload,
                 options=reading,
+                origin=dict(new.origin or {}),
                 added_by=actor.user,
                 removed_at=timezone.now(),
             )

@@ -36,6 +36,7 @@ from datasets_app.queries.sources import (
     import_with_key,
     running_check,
     source_cards,
+    sources_from,
 )
 
 __all__ = [
@@ -69,5 +70,6 @@ __all__ = [
     "snapshots_of",
     "snapshots_of_dataset",
     "source_cards",
+    "sources_from",
     "uploads_of",
 ]

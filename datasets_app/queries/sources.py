@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import QuerySet
+
 from accounts_app.models import Project
 from datasets_app.choices import DatasetState, format_title
 from datasets_app.models import Dataset, Source
@@ -48,6 +50,11 @@ def source_cards(dataset: Dataset) -> list[SourceCard]:
     added = set(job.params.get("added") or []) if job else set()
     rows = dataset.sources.select_related("upload", "added_by").order_by("number")
     return [_card(source, wanted, added) for source in rows]
+
+
+def sources_from(dataset: Dataset, kind: str, origin_id: str) -> QuerySet[Source]:
+    """The files of a dataset whose rows were proposed from this origin, those taken out included."""
+    return dataset.sources.filter(origin__kind=kind, origin__id=origin_id)
 
 
 def _card(source: Source, wanted: set[int] | None, added: set[int]) -> SourceCard:

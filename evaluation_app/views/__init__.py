@@ -1,6 +1,24 @@
 """Pages about evaluations."""
 
-from evaluation_app.views.detail import detail, events, report, samples, stop
-from evaluation_app.views.listing import listing, new
+from evaluation_app.views.detail import detail, events, stop
+from evaluation_app.views.listing import listing
+from evaluation_app.views.new import foresee, new, repeat
+from evaluation_app.views.report import assumptions, report
+from evaluation_app.views.samples import samples, samples_csv
+from evaluation_app.views.sign_off import sign_off, withdraw
 
-__all__ = ["detail", "events", "listing", "new", "report", "samples", "stop"]
+__all__ = [
+    "assumptions",
+    "detail",
+    "events",
+    "foresee",
+    "listing",
+    "new",
+    "repeat",
+    "report",
+    "samples",
+    "samples_csv",
+    "sign_off",
+    "stop",
+    "withdraw",
+]

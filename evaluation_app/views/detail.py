@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
-from evaluation_app.choices import SAMPLES_PER_PAGE
 from evaluation_app.models import Evaluation
-from evaluation_app.queries import EvaluationView, evaluation_view, sample_rows
-from finetune_engine.errors import UserError
+from evaluation_app.queries import EvaluationView, evaluation_view
+from evaluation_app.queries.lineage import lineage_of
+from evaluation_app.queries.phases import phase_now
+from evaluation_app.queries.report.whole import whole_report
+from evaluation_app.queries.reviews import is_kept_blind, open_review
+from evaluation_app.views.report import whole_evaluation
+from web_kit.ids import new_id
 from web_kit.live_job import LiveJob, LogLine
 from work_kit.operations import request_stop
 from work_kit.queries import log_lines
@@ -27,16 +31,23 @@ def _evaluation(actor: Actor, evaluation_id: str) -> Evaluation:
 @project_page({"GET": Act.VIEW})
 def detail(request: HttpRequest, actor: Actor, evaluation_id: str) -> HttpResponse:
     """The verdict and everything behind it; before that, the live job."""
-    evaluation = _evaluation(actor, evaluation_id)
+    evaluation = whole_evaluation(actor, evaluation_id)
     view = evaluation_view(evaluation)
+    is_blind = view.has_report and is_kept_blind(actor, evaluation)
+    whole = whole_report(evaluation) if view.has_report and not is_blind else None
     context = {
         "project": actor.project,
         "evaluation": evaluation,
         "view": view,
+        "whole": whole,
+        "is_blind": is_blind,
+        "lineage": lineage_of(evaluation) if whole is not None else None,
+        "blind_review": open_review(evaluation) if view.has_report else None,
         "live": None if view.card.job.is_terminal else _live(actor, evaluation, view),
         "may_stop": actor.may(Act.TRAIN) and view.card.job.is_stoppable,
         "may_train": actor.may(Act.TRAIN),
-        "may_deploy": actor.may(Act.OWN),
+        "may_own": actor.may(Act.OWN),
+        "again_key": new_id(),  # so that a double click starts one
     }
     return render(request, "evaluation_app/detail.html", context)
 
@@ -53,7 +64,7 @@ def _live(actor: Actor, evaluation: Evaluation, view: EvaluationView) -> LiveJob
         events_url=reverse("evaluation:events", args=here),
         state=job.state,
         state_label=job.label,
-        phase_label=job.phase_label,
+        phase_label=phase_now(evaluation) or job.phase_label,
         done=job.done,
         total=job.total,
         unit=job.unit,
@@ -81,42 +92,3 @@ def stop(request: HttpRequest, actor: Actor, evaluation_id: str) -> HttpResponse
     evaluation = _evaluation(actor, evaluation_id)
     request_stop(actor=actor, job=evaluation.work, action="cancel")
     return redirect("evaluation:detail", actor.project.slug, evaluation.pk)
-
-
-@project_page({"GET": Act.VIEW})
-def samples(request: HttpRequest, actor: Actor, evaluation_id: str) -> HttpResponse:
-    """Every case with both answers."""
-    evaluation = _evaluation(actor, evaluation_id)
-    wanted = request.GET.get("tuned", "")
-    rows, following = sample_rows(evaluation, read_cursor(request.GET.get("cursor")), SAMPLES_PER_PAGE, tuned=wanted)
-    context = {
-        "project": actor.project,
-        "evaluation": evaluation,
-        "rows": rows,
-        "following": following,
-        "tuned": wanted,
-        "has_labels": any(row.tuned_correct is not None for row in rows) or bool(wanted),
-    }
-    return render(request, "evaluation_app/samples.html", context)
-
-
-@project_page({"GET": Act.VIEW})
-def report(request: HttpRequest, actor: Actor, evaluation_id: str) -> HttpResponse:
-    """The whole report as a JSON file."""
-    evaluation = _evaluation(actor, evaluation_id)
-    if not evaluation.report:
-        raise UserError("no_report", "This evaluation has no report yet. Wait until it is done.", status=409)
-    response = JsonResponse(evaluation.report, json_dumps_params={"ensure_ascii": False, "indent": 1})
-    response["Content-Disposition"] = f'attachment; filename="evaluation-{evaluation.pk}.json"'
-    return response
-
-
-def read_cursor(text: str | None) -> int | None:
-    """A row number from the address; None for the beginning. Raises UserError for anything else."""
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise UserError(
-            "bad_cursor", "This page marker is not valid. Start again from the first page.", "cursor", status=400
-        )
-    return int(text)

@@ -1,0 +1,1 @@
+"""The report of an evaluation as files: JSON, CSV, a page to print, PDF, and the model card."""
