@@ -13,6 +13,11 @@ from datasets_app.api_review import router as review
 from datasets_app.api_snapshots import router as snapshots
 from datasets_app.api_uploads import router as uploads
 from evaluation_app.api import router as evaluations
+from evaluation_app.api.over_time import router as evaluations_over_time
+from evaluation_app.api.regressions import router as regressions
+from evaluation_app.api.reports import router as reports
+from evaluation_app.api.reviews import router as human_reviews
+from evaluation_app.api.rules import router as rules
 from finetune_engine import __version__
 from finetune_engine.errors import UserError
 from finetune_site.comparison_views import router as comparisons
@@ -33,7 +38,9 @@ api = NinjaAPI(
     urls_namespace="api",
 )
 _ROUTERS = [datasets, review, uploads, data_policy, snapshots, provenance]
-_ROUTERS += [job_advice, jobs, job_models, providers, comparisons, evaluations, serving, webhooks]
+_ROUTERS += [job_advice, jobs, job_models, providers, comparisons]
+# "evaluations/compare" stands before "evaluations/{id}".
+_ROUTERS += [evaluations_over_time, evaluations, reports, human_reviews, rules, regressions, serving, webhooks]
 for _router in _ROUTERS:
     api.add_router("", _router)
 

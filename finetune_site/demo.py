@@ -31,6 +31,8 @@ QUESTION = (
     "its reasonable control, and the time for performance is extended accordingly."
 )
 
+SIGN_OFF = "Signed by the demonstration, which printed the report."
+
 
 class DemoFailed(Exception):
     """The path broke; the message says where."""
@@ -95,10 +97,11 @@ class Journey:
         url = f"/api/v1/evaluations/{made['id']}"
         return self.wait("Evaluation", url, "succeeded", {"failed", "cancelled"}, 600)
 
-    def deploy_and_ask(self, model: str, seconds: float = 60.0) -> dict[str, Any]:
-        """Deploy, then one answer by ``/predict``; the model server may still be loading."""
+    def deploy_and_ask(self, model: str, evaluation: str, seconds: float = 60.0) -> dict[str, Any]:
+        """Sign for the model and deploy it, then one answer by ``/predict``; the model server may still be loading."""
         bar = self.progress.add_task("Deployment and one answer", total=100)
-        self.call("POST", "/api/v1/deployments", json={"model": model})
+        wanted = {"model": model, "sign_off": SIGN_OFF, "evaluation": evaluation}
+        self.call("POST", "/api/v1/deployments", json=wanted)
         self.progress.update(bar, completed=50)
         deadline = time.monotonic() + seconds
         while True:
@@ -183,8 +186,8 @@ def walk(client: httpx.Client, console: Console) -> tuple[dict[str, Any], dict[s
         job = step("train", lambda: path.train(snapshot["id"]))
         found["job"] = job
         model = job["trained_model"]["api_name"]
-        step("evaluation", lambda: path.evaluate(model))
-        step("answer", lambda: path.deploy_and_ask(model))
+        evaluation = step("evaluation", lambda: path.evaluate(model))
+        step("answer", lambda: path.deploy_and_ask(model, evaluation["id"]))
     return found, seconds
 
 

@@ -13,7 +13,10 @@ from accounts_app.permissions import Actor
 from datasets_app import queries as data
 from datasets_app.models import Dataset
 from evaluation_app import queries as evaluations
+from evaluation_app.choices import VerdictKind
 from evaluation_app.models import Evaluation
+from evaluation_app.queries.lists import first_sentence
+from evaluation_app.queries.waiting import waiting_review
 from jobs_app import queries as training
 from jobs_app.models import TrainedModel, TrainingJob
 from serving_app import queries as serving
@@ -50,7 +53,11 @@ class _Standing:
     evaluation: Evaluation | None
     deployed: str
     verdict: str
+    votes_missing: int
+    review_id: str
+    is_signed: bool
     may_train: bool
+    may_review: bool
     may_own: bool
 
     def url(self, name: str, *args: object) -> str:
@@ -58,19 +65,25 @@ class _Standing:
 
 
 def journey(actor: Actor) -> Journey:
-    """The newest of everything in this project, as seven steps with one next act (about nine queries)."""
+    """The newest of everything in this project, as seven steps with one next act (at most twelve queries)."""
     project = actor.project
     deployment = serving.current_deployment(project)
     model = training.trained_models(project).first()
+    evaluation = evaluations.latest_evaluation(model) if model else None
+    review = waiting_review(evaluation) if evaluation and evaluation.verdict else None
     standing = _Standing(
         slug=project.slug,
         dataset=data.datasets_of(project).first(),
         run=training.training_jobs(project).first(),
         model=model,
-        evaluation=evaluations.latest_evaluation(model) if model else None,
+        evaluation=evaluation,
         deployed=str(deployment.trained_model or deployment.base_model_key) if deployment else "",
         verdict=training.kept_verdict(project),
+        votes_missing=review.missing if review else 0,
+        review_id=review.id if review else "",
+        is_signed=bool(model and evaluation and evaluations.is_signed_off(model)),
         may_train=actor.may(Act.TRAIN),
+        may_review=actor.may(Act.REVIEW),
         may_own=actor.may(Act.OWN),
     )
     drawn = [_advice(standing), _data(standing), _review(standing), _model(standing), _train(standing)]
@@ -152,8 +165,6 @@ def _judge(at: _Standing) -> Step:
     name = _("Judge")
     if at.model is None:
         return Step(name, "later", _("Measure the new model against its base."))
-    if at.model.remote_name:
-        return Step(name, "later", _("A model that its provider keeps cannot be measured here."))
     if at.evaluation is None:
         act = _("Evaluate it") if at.may_train else ""
         return Step(name, "now", _("Not measured yet."), "", act, at.url("evaluation:new") + f"?model={at.model.pk}")
@@ -162,8 +173,30 @@ def _judge(at: _Standing) -> Step:
         return Step(name, "now", _("Being measured."), url, _("Watch"), url)
     if at.evaluation.work.state != State.SUCCEEDED:
         return Step(name, "warn", _("The evaluation did not finish."), url, _("See why"), url)
-    verdict = at.evaluation.report.get("verdict", {})
-    return Step(name, "done", str(verdict.get("sentence", "")), url)
+    return _judged(at, name, url)
+
+
+def _judged(at: _Standing, name: str, url: str) -> Step:
+    """What people have still to say about the measured model: votes first, then a signature."""
+    assert at.evaluation is not None
+    sentence = first_sentence(at.evaluation.verdict_sentence)
+    if at.votes_missing:
+        waiting = ngettext(
+            "A review waits: %(n)s vote is missing.", "A review waits: %(n)s votes are missing.", at.votes_missing
+        )
+        queue = at.url("evaluation:review_queue", at.review_id)
+        act = _("Judge the answers") if at.may_review else ""
+        return Step(name, "now", f"{waiting % {'n': at.votes_missing}} {sentence}", url, act, queue)
+    if at.is_signed:
+        return Step(name, "done", _("Signed off.") + f" {sentence}", url)
+    if at.evaluation.verdict == VerdictKind.SHIP and at.may_own and at.model is not None:
+        signing = at.url("evaluation:sign_off", at.model.pk)
+        return Step(name, "now", sentence, url, _("Read and sign off"), signing)
+    if at.evaluation.verdict == VerdictKind.DO_NOT_SHIP:
+        return Step(name, "warn", sentence, url, _("See what would help"), url)
+    if at.evaluation.verdict == VerdictKind.MORE_CASES:
+        return Step(name, "warn", sentence, url, _("See what is missing"), url)
+    return Step(name, "done", sentence, url)
 
 
 def _use(at: _Standing) -> Step:
@@ -173,6 +206,6 @@ def _use(at: _Standing) -> Step:
         return Step(name, "done", _("%(name)s answers.") % {"name": at.deployed}, url, _("Try it"), url)
     if at.model is not None and at.model.remote_name:
         return Step(name, "done", _("Its provider answers for it."), at.url("jobs:model", at.model.pk))
-    judged = at.evaluation is not None and at.evaluation.work.state == State.SUCCEEDED
-    act = _("Deploy it") if judged and at.may_own else ""
-    return Step(name, "now" if judged else "later", _("Nothing is deployed yet."), url, act, url)
+    is_good = at.is_signed or (at.evaluation is not None and at.evaluation.verdict == VerdictKind.SHIP)
+    act = _("Deploy it") if is_good and at.may_own else ""
+    return Step(name, "now" if is_good else "later", _("Nothing is deployed yet."), url, act, url)

@@ -4,6 +4,7 @@ from django.conf import settings
 from django.urls import include, path
 
 from datasets_app import openai_api as files_api
+from evaluation_app.views import review_guest
 from finetune_site import comparison_views, provenance_views, views
 from finetune_site.api import api
 from jobs_app import openai_api as fine_tuning_api
@@ -35,6 +36,8 @@ urlpatterns = [
     path("p/<slug:slug>/train/", include("jobs_app.urls")),
     path("p/<slug:slug>/results/", include("evaluation_app.urls")),
     path("p/<slug:slug>/use/", include("serving_app.urls")),
+    path("review/<str:token>/", review_guest.guest_queue, name="guest_review"),
+    path("review/<str:token>/draft", review_guest.guest_draft, name="guest_review_draft"),
     path("api/v1/docs", views.api_docs, name="api_docs"),
     path("api/v1/", api.urls),
     path("v1/", include(files_api.urlpatterns)),

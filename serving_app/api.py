@@ -10,6 +10,7 @@ from ninja import Router, Schema, Status
 from accounts_app.api import key_auth
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
+from evaluation_app.models import Evaluation
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainedModel
 from jobs_app.queries import find_base_model
@@ -23,10 +24,13 @@ router = Router(tags=["serving"])
 
 
 class NewDeployment(Schema):
-    """``model`` is a trained model's API name or id, or the key of a base model."""
+    """``model`` is a trained model's API name or id, or the key of a base model. A trained model must be signed off:
+    beforehand, or here by ``sign_off`` (the owner's statement) resting on ``evaluation`` (its id)."""
 
     model: str
     alias: str = PRODUCTION
+    sign_off: str = ""
+    evaluation: str | None = None
 
 
 class Feedback(Schema):
@@ -75,7 +79,12 @@ def create(request: HttpRequest, payload: NewDeployment) -> Any:
             "model_not_found", f"There is no model {payload.model!r} in this project.", field="model", status=404
         )
     deployment = deploy_model(
-        actor=actor, trained_model=trained, base_model_key="" if trained else payload.model, alias=payload.alias
+        actor=actor,
+        trained_model=trained,
+        base_model_key="" if trained else payload.model,
+        alias=payload.alias,
+        sign_off=payload.sign_off,
+        evaluation=fetch(actor, Evaluation, pk=payload.evaluation) if payload.evaluation else None,
     )
     return Status(201, _deployment_body(deployment))
 

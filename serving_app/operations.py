@@ -9,8 +9,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts_app.choices import Act
+from accounts_app.models import Project
 from accounts_app.operations import record
 from accounts_app.permissions import Actor
+from evaluation_app.models import Evaluation
+from evaluation_app.operations.sign_off import sign_off_model
+from evaluation_app.queries import is_signed_off
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainedModel
 from jobs_app.queries import refuse_without_files
@@ -27,12 +31,15 @@ def deploy_model(
     trained_model: TrainedModel | None = None,
     base_model_key: str = "",
     alias: str = PRODUCTION,
+    sign_off: str = "",
+    evaluation: Evaluation | None = None,
 ) -> Deployment:
     """Let this model answer for the alias from now on; the one before it is kept for rolling back.
 
-    Exactly one of ``trained_model`` and ``base_model_key`` names the model. Deploying what is in use already
-    returns the deployment that is there. Raises UserError for another alias or a model of another project, and
-    PermissionDenied for anybody but an owner.
+    Exactly one of ``trained_model`` and ``base_model_key`` names the model. A trained model must be signed off by an
+    owner; ``sign_off`` (the owner's statement, resting on ``evaluation``) signs in the same act. Deploying what is in
+    use already returns the deployment that is there. Raises UserError for another alias, a model of another project or
+    one that nobody stands for (409), and PermissionDenied for anybody but an owner.
     """
     actor.require(Act.OWN)
     if alias != PRODUCTION:
@@ -51,12 +58,15 @@ def deploy_model(
         )
         if current is not None and same:
             return current
+        if trained_model is not None:
+            _demand_signature(actor, trained_model, evaluation, sign_off)
         return _replace(actor, alias, current, trained_model, base_model_key, previous=current, act="deployment.create")
 
 
 def roll_back(*, actor: Actor, deployment: Deployment) -> Deployment:
     """Return from this deployment to the one before it. Raises UserError when it is not in use any more, or when
-    there is nothing to return to."""
+    there is nothing to return to. A model that was in use needs no new signature: in an emergency the way back is open. The
+    audit entry says whether anybody stands for it."""
     actor.require(Act.OWN)
     with transaction.atomic():
         current = _active(actor, deployment.alias)
@@ -154,7 +164,23 @@ def dismiss_replica(*, replica: Replica) -> None:
     Replica.objects.filter(pk=replica.pk).delete()
 
 
+def _demand_signature(actor: Actor, model: TrainedModel, evaluation: Evaluation | None, statement: str) -> None:
+    if statement.strip():
+        sign_off_model(actor=actor, trained_model=model, evaluation=evaluation, statement=statement)
+    elif not is_signed_off(model):
+        raise UserError(
+            "sign_off_missing",
+            "No owner has signed for this model yet. Read its report and sign on its page, or send 'sign_off' (why the "
+            "model may be used) and 'evaluation' together with this call.",
+            field="sign_off",
+            status=409,
+        )
+
+
 def _active(actor: Actor, alias: str) -> Deployment | None:
+    """What answers for the alias. The project is locked: where nothing is in use there is no row that could hold back the
+    second of two presses."""
+    Project.objects.select_for_update(no_key=True).get(pk=actor.project.pk)
     return (
         Deployment.objects.select_for_update(of=("self",))
         .select_related("previous", "trained_model")
@@ -198,5 +224,7 @@ def _replace(
         created_by_key=actor.api_key,
     )
     data: dict[str, Any] = {"model": new.model_name, "before": current.model_name if current else None}
+    if trained_model is not None:
+        data["is_signed_off"] = is_signed_off(trained_model)
     record(actor=actor, project=actor.project, act=act, subject=f"deployment {new.pk}", data=data)
     return new

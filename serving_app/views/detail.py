@@ -12,7 +12,9 @@ from django.utils.translation import gettext as _
 from accounts_app.choices import Act
 from accounts_app.permissions import Actor, fetch
 from accounts_app.views.access import project_page
-from evaluation_app.queries import latest_verdict
+from evaluation_app.models import Evaluation
+from evaluation_app.operations.sign_off import STANDING
+from evaluation_app.queries import is_signed_off, latest_verdict, signed_off_ids
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainedModel
 from jobs_app.queries import models_with_files
@@ -40,10 +42,12 @@ def detail(request: HttpRequest, actor: Actor) -> HttpResponse:
     project = actor.project
     deployment = current_deployment(project)
     model = served_model(project, "") if deployment else None
+    used = deployment.trained_model if deployment else None
     context = {
         "project": project,
         "deployment": deployment,
-        "evaluation": latest_verdict(deployment.trained_model) if deployment and deployment.trained_model else None,
+        "is_unsigned": used is not None and not is_signed_off(used),
+        "evaluation": latest_verdict(used) if used else None,
         "health": serving_health(model.serving_id if model else None),
         "traffic": traffic_of(project),
         "recent": list(predictions_of(project)[:RECENT]),
@@ -66,20 +70,38 @@ def _candidates(actor: Actor, deployment: Deployment | None, wanted: str) -> lis
         rows = [*models_with_files(actor.project).filter(pk=wanted), *rows]
     rows.sort(key=lambda trained: trained.pk != wanted)
     chosen = next((trained.pk for trained in rows if trained.pk == wanted or not used), None)
+    signed = signed_off_ids([trained.pk for trained in rows])
     return [
-        {"model": trained, "is_used": trained.pk == used, "is_chosen": trained.pk == chosen != used} for trained in rows
+        {
+            "model": trained,
+            "is_used": trained.pk == used,
+            "is_chosen": trained.pk == chosen != used,
+            "is_signed": trained.pk in signed,
+        }
+        for trained in rows
     ]
 
 
 @project_page({"POST": Act.OWN})
 def deploy(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """Put a trained model into use."""
+    """Put a trained model into use; the owner may sign for it in the same act."""
     trained = TrainedModel.objects.filter(project=actor.project, pk=request.POST.get("model", "")).first()
     if trained is None:
         raise UserError("model_missing", _("Choose one of this project's models."), field="model")
-    deployment = deploy_model(actor=actor, trained_model=trained)
+    judged = request.POST.get("evaluation", "")
+    deployment = deploy_model(
+        actor=actor,
+        trained_model=trained,
+        sign_off=_statement(request),
+        evaluation=fetch(actor, Evaluation, pk=judged) if judged else None,
+    )
     messages.success(request, _("%(name)s is in use now.") % {"name": trained.name})
     return redirect("serving:detail", deployment.project.slug)
+
+
+def _statement(request: HttpRequest) -> str:
+    """What the owner signs: their own words, else the sentence beside the box that they ticked."""
+    return request.POST.get("statement", "").strip() or (STANDING if request.POST.get("sign_off") else "")
 
 
 @project_page({"POST": Act.OWN})

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.django_db
 def deploy(actor):
     from serving_app.operations import deploy_model
 
-    return lambda model, **kwargs: deploy_model(actor=actor, trained_model=model, **kwargs)
+    signed = {"sign_off": "Tried by hand; good enough."}
+    return lambda model, **kwargs: deploy_model(actor=actor, trained_model=model, **(signed | kwargs))
 
 
 def _current(project):
@@ -108,9 +109,9 @@ def test_the_api_deploys_rolls_back_and_retires(client, project, trained, api_ke
     def post(path, body=None):
         return client.post(f"/api/v1/deployments{path}", body or {}, content_type="application/json", headers=headers)
 
-    first = post("", {"model": one.api_name})
+    first = post("", {"model": one.api_name, "sign_off": "Tried by hand; good enough."})
     assert first.status_code == 201
-    second = post("", {"model": two.pk}).json()
+    second = post("", {"model": two.pk, "sign_off": "Tried by hand; good enough."}).json()
     assert second["model"] == two.api_name
     back = post(f"/{second['id']}/rollback").json()
     assert back["model"] == one.api_name
@@ -119,3 +120,70 @@ def test_the_api_deploys_rolls_back_and_retires(client, project, trained, api_ke
     assert [entry["status"] for entry in listed] == ["retired"] * 3
     assert post("", {"model": "nonsense"}).status_code == 404
     assert post(f"/{'0' * 26}/rollback").status_code == 404
+
+
+def test_a_model_that_nobody_stands_for_is_not_put_into_use(project, trained, deploy) -> None:
+    with pytest.raises(UserError, match="No owner has signed") as refused:
+        deploy(trained(), sign_off="")
+    assert (refused.value.code, refused.value.status, refused.value.field) == ("sign_off_missing", 409, "sign_off")
+    assert _current(project) is None
+
+
+def test_a_signature_given_beforehand_is_enough(project, actor, trained, deploy) -> None:
+    from evaluation_app.operations import sign_off_model
+
+    model = trained()
+    sign_off_model(actor=actor, trained_model=model, statement="Tried by hand; good enough.")
+    assert deploy(model, sign_off="") == _current(project)
+
+
+def test_a_signature_that_was_taken_back_is_none(actor, trained, deploy) -> None:
+    from evaluation_app.operations import sign_off_model, withdraw_sign_off
+
+    model = trained()
+    signed = sign_off_model(actor=actor, trained_model=model, statement="Tried by hand; good enough.")
+    withdraw_sign_off(actor=actor, sign_off=signed, reason="It was not.")
+    with pytest.raises(UserError, match="No owner has signed"):
+        deploy(model, sign_off="")
+
+
+def test_rolling_back_to_a_model_that_was_in_use_needs_no_new_signature(project, actor, trained, deploy) -> None:
+    from evaluation_app.models import SignOff
+    from evaluation_app.operations import withdraw_sign_off
+    from serving_app.operations import roll_back
+
+    one = trained("One")
+    deploy(one)
+    deploy(trained("Two"))
+    withdraw_sign_off(actor=actor, sign_off=SignOff.objects.get(trained_model=one))
+    assert roll_back(actor=actor, deployment=_current(project)).trained_model == one
+    assert AuditEntry.objects.get(act="deployment.roll_back").data["is_signed_off"] is False
+
+
+def test_the_page_says_when_nobody_stands_for_what_is_in_use(
+    client_for, owner, project, actor, trained, deploy
+) -> None:
+    from evaluation_app.models import SignOff
+    from evaluation_app.operations import withdraw_sign_off
+
+    model = trained("One")
+    deploy(model)
+    address, words = f"/p/{project.slug}/use/", "No owner stands for this model at present."
+    assert words not in client_for(owner).get(address).content.decode()
+    withdraw_sign_off(actor=actor, sign_off=SignOff.objects.get(trained_model=model))
+    assert words in client_for(owner).get(address).content.decode()
+
+
+def test_a_base_model_needs_no_signature(project, actor) -> None:
+    from serving_app.operations import deploy_model
+
+    assert deploy_model(actor=actor, base_model_key="demo-base") == _current(project)
+
+
+def test_the_api_refuses_an_unsigned_model_with_the_way_out(client, trained, api_key) -> None:
+    headers = {"Authorization": f"Bearer {api_key('admin')}"}
+    body = {"model": trained().api_name}
+    answer = client.post("/api/v1/deployments", body, content_type="application/json", headers=headers)
+    assert answer.status_code == 409
+    assert answer.json()["error"]["code"] == "sign_off_missing"
+    assert "'sign_off'" in answer.json()["error"]["message"]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.django_db
 def deployed(actor, trained):
     from serving_app.operations import deploy_model
 
-    return deploy_model(actor=actor, trained_model=trained("Clause sorter"))
+    return deploy_model(actor=actor, trained_model=trained("Clause sorter"), sign_off="Tried by hand; good enough.")
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_putting_into_use_rolling_back_and_retiring_by_the_buttons(
 
     client = client_for(owner)
     second = trained("Second")
-    client.post(f"/p/{project.slug}/use/deploy", {"model": second.pk})
+    client.post(f"/p/{project.slug}/use/deploy", {"model": second.pk, "statement": "Tried by hand; good enough."})
     current = current_deployment(project)
     assert current.trained_model == second
     client.post(f"/p/{project.slug}/use/deployments/{current.pk}/rollback")
