@@ -128,3 +128,35 @@ def done(evaluation, report):
     evaluation.refresh_from_db()
     evaluation.work.refresh_from_db()
     return evaluation
+
+
+@pytest.fixture
+def connection(project, owner):
+    """The project's key at a server elsewhere. Nothing is asked of it here."""
+    from jobs_app.models import ProviderConnection
+    from web_kit import secrets
+
+    return ProviderConnection.objects.create(
+        project=project,
+        name="Elsewhere",
+        base_url="https://models.example.com/v1",
+        secret=secrets.encrypt("sk-elsewhere-key-0123456789"),
+        last_four="6789",
+        created_by=owner,
+    )
+
+
+@pytest.fixture
+def priced(db):
+    """A dear model at that server, as the operator entered it with its price."""
+    from jobs_app.models import BaseModel
+
+    price = {"currency": "USD", "input_per_million": "900.00", "output_per_million": "900.00", "date": "2026-11-01"}
+    return BaseModel.objects.create(
+        key="their-base",
+        name="Their base",
+        provider="endpoint",
+        location="their-model",
+        base_url="https://models.example.com/v1",
+        facts={"price": price | {"url": "https://models.example.com/prices"}},
+    )

@@ -82,3 +82,26 @@ def test_the_api_starts_lists_and_shows_it(client, api_key, trained_model, snaps
     assert post({"models": []}).json()["error"]["param"] == "models"
     assert post({"models": ["nonsense"]}).status_code == 404
     assert post({"models": [trained_model.pk], "snapshot": "0" * 26}).status_code == 404
+
+
+@pytest.mark.parametrize("limit", [-1, 10**12])
+def test_a_limit_that_no_column_holds_is_refused(actor, trained_model, limit) -> None:
+    with pytest.raises(UserError) as error:
+        start_evaluation(actor=actor, trained_model=trained_model, limit=limit)
+    assert error.value.code == "bad_limit"
+
+
+def test_data_that_was_deleted_is_refused_before_anything_waits(actor, trained_model, snapshot) -> None:
+    snapshot.state = "deleted"
+    snapshot.save()
+    with pytest.raises(UserError) as error:
+        start_evaluation(actor=actor, trained_model=trained_model)
+    assert (error.value.code, error.value.field) == ("snapshot_not_ready", "snapshot")
+    assert not Evaluation.objects.exists()
+
+
+def test_a_very_long_idempotency_key_still_starts_it_once(actor, trained_model) -> None:
+    first, second = (
+        start_evaluation(actor=actor, trained_model=trained_model, idempotency_key="k" * 500) for _ in range(2)
+    )
+    assert first == second

@@ -145,7 +145,7 @@ def test_a_model_in_use_is_not_undone(actor, checkpoint):
     from serving_app.operations import deploy_model
 
     model = use_checkpoint(actor=actor, checkpoint=checkpoint)
-    deploy_model(actor=actor, trained_model=model)
+    deploy_model(actor=actor, trained_model=model, sign_off="Tried by hand; good enough.")
     with pytest.raises(UserError, match="deployed as 'production'") as problem:
         drop_checkpoint_model(actor=actor, model=model)
     assert problem.value.status == 409

@@ -166,8 +166,8 @@ def test_a_failed_jobs_work_folder_goes_and_the_end_of_its_output_stays(ended, a
     assert "Bus error" in line.data["message"]
 
 
-def test_only_states_and_logs_are_cleaned_up(actor):
-    with pytest.raises(UserError, match="Only saved states and logs"):
+def test_models_are_not_cleaned_up_here(actor):
+    with pytest.raises(UserError, match="Nothing of this kind"):
         retention.clean_up(actor=actor, kind="models")
 
 

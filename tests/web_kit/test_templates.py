@@ -11,6 +11,9 @@ from django.template.loader import get_template
 from web_kit.states import STATES, TONE_ICONS
 
 ROOT = Path(__file__).resolve().parents[2]
+FILES = {
+    "evaluation_app/report_file.html"
+}  # handed out as downloads, which no page's policy governs: they bring their styles
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 ICONS = set(re.findall(r'<symbol id="([^"]+)"', (ROOT / "static/img/icons.svg").read_text()))
 
@@ -20,7 +23,7 @@ def test_a_template_needs_nothing_that_the_content_security_policy_refuses(path)
     text = path.read_text()
     assert not re.search(r"\sstyle\s*=", text), "style attribute"
     assert not re.search(r"\son[a-z]+\s*=\s*[\"']", text), "inline event handler"
-    assert not re.search(r"<style\b", text)
+    assert str(path.relative_to(ROOT / "templates")) in FILES or not re.search(r"<style\b", text)
     assert "javascript:" not in text
     assert not re.search(r"hx-on[:-]|hx-vals\s*=\s*[\"']js:", text), "htmx would have to evaluate code"
     for tag in re.findall(r"<script\b[^>]*>", text):

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
+from accounts_app.models import AuditEntry
 from accounts_app.operations import record
 from finetune_engine.errors import UserError
 from jobs_app.models import TrainingJob
@@ -189,3 +190,4 @@ def test_asking_about_money_keeps_no_other_act_of_the_project_waiting(actor, tra
     with transaction.atomic(), ThreadPoolExecutor(1) as pool:
         budgets.require_approval(project=actor.project, model=None, cost=None, approved=True)
         pool.submit(act_elsewhere).result()
+    assert AuditEntry.objects.filter(act="something.else").count() == 1

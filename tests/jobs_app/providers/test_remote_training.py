@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 from django.db import connection as database
 
-from evaluation_app.operations import start_evaluation
 from finetune_engine.errors import UserError
 from finetune_engine.train.provider.settings import KEY_VARIABLE
 from jobs_app import queries
@@ -225,11 +224,10 @@ def kept_there(send, connection) -> TrainedModel:
     )
 
 
-def test_what_needs_files_says_that_the_model_lives_at_its_provider(kept_there, actor, client_for, owner, rows) -> None:
+def test_what_needs_files_says_that_the_model_lives_at_its_provider(kept_there, actor, client_for, owner) -> None:
     acts = [
         lambda: queries.model_files(kept_there.api_name, actor.project),
         lambda: deploy_model(actor=actor, trained_model=kept_there),
-        lambda: start_evaluation(actor=actor, trained_model=kept_there, snapshot=rows),
     ]
     for act in acts:
         with pytest.raises(UserError, match="lives at its provider"):
@@ -250,11 +248,15 @@ def test_no_page_offers_what_needs_its_files(kept_there, actor, client_for, owne
     training = browser.get(f"{project}/train/{kept_there.training_job_id}").content.decode()
     assert "Its provider keeps it" in training
     assert "Deploy" not in training
-    for path in ("/", "/results/new", "/use/"):
-        page = browser.get(f"{project}{path}")
-        assert page.status_code == 200, path
-        assert f"model={kept_there.pk}" not in page.content.decode(), path
-        assert f'value="{kept_there.pk}"' not in page.content.decode(), path
+    use = browser.get(f"{project}/use/")
+    assert use.status_code == 200
+    assert kept_there.pk not in use.content.decode()
+
+
+def test_the_home_page_offers_to_judge_it_where_it_is_kept(kept_there, actor, client_for, owner) -> None:
+    home = client_for(owner).get(f"/p/{actor.project.slug}/").content.decode()
+    assert f"/p/{actor.project.slug}/results/new?model={kept_there.pk}" in home
+    assert f'value="{kept_there.pk}"' not in home
 
 
 def test_an_openai_model_goes_to_a_chosen_address_without_a_key_at_openai(send, connection, monkeypatch) -> None:
