@@ -173,7 +173,7 @@ def _by_score(tuned: Standing, before: Comparison | None, rival: Rival | None) -
 
 def _better(tuned: Standing, finding: str, rival: Rival | None) -> Verdict:
     if tuned.correct is not None and tuned.value < 0.5:
-        sentence = f"Do not ship: the tuned model {finding}. It is better, but still wrong more often than right."
+        sentence = f"Do not ship: the tuned model is better than before, but wrong more often than right. It {finding}."
         return Verdict("do_not_ship", sentence)
     if rival is None:
         return Verdict("ship", f"Ship: the tuned model {finding}.")
@@ -181,8 +181,8 @@ def _better(tuned: Standing, finding: str, rival: Rival | None) -> Verdict:
     compared = rival.comparison
     if compared.p_value < SIGNIFICANCE and _gain(compared) < 0:
         sentence = (
-            f"Do not ship: the tuned model {finding}. But {cheap}, which is better ({_p(compared.p_value)}), "
-            "and costs next to nothing to run: use that, or train on more examples."
+            f"Do not ship: {cheap}, better than the tuned model ({_p(compared.p_value)}), and costs next to nothing to run: "
+            f"use that, or train on more examples. The tuned model {finding}."
         )
         return Verdict("do_not_ship", sentence)
     if compared.p_value < SIGNIFICANCE:
