@@ -28,6 +28,7 @@ COMMANDS = {
     "probe": "finetune_engine.train.probe",
     "cancel-remote": "finetune_engine.train.provider.command",
     "evaluate": "finetune_engine.evaluate.command",
+    "export": "finetune_engine.export.command",
     "serve": "finetune_engine.serve.command",
 }
 OK, FAILED, MISTAKE, STOPPED, BUSY = 0, 1, 2, 3, 4

@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 import torch
 
+from finetune_engine.errors import EngineError
 from finetune_engine.growing_cache import cache_with_room
+from finetune_engine.next_token import drawn, next_logits
 from finetune_engine.train.local.load import LoadedModel
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -46,27 +48,17 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class Alternative:
-    """A token that could have stood there, with its log-probability."""
-
-    id: int
-    text: str
-    logprob: float
-
-
-@dataclass(frozen=True)
 class Token:
     """One generated token. ``text`` is what it adds to the answer ("" while a character is incomplete).
 
     The last one of a stream carries ``finish_reason``; it has id None when no token is left to tell
-    (held-back text only). ``top`` has the likeliest tokens when they were asked for.
+    (held-back text only).
     """
 
     id: int | None
     text: str
     logprob: float
     finish_reason: FinishReason | None = None
-    top: tuple[Alternative, ...] = ()
 
 
 def never() -> bool:
@@ -79,10 +71,12 @@ class Detokeniser:
 
     Some tokenizers write a word's space with the word and drop it at the start of a text, and a character
     may need several tokens: so text is the difference between two decodings that share a little context.
+    Control tokens have no text, but for those in ``shown``.
     """
 
-    def __init__(self, tokenizer: Any, prompt_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, prompt_ids: Sequence[int], *, shown: frozenset[int] = frozenset()) -> None:
         self._tokenizer = tokenizer
+        self._hidden = frozenset(tokenizer.all_special_ids) - shown if shown else None
         self._ids: list[int] = list(prompt_ids[-4:])
         self._start = 0
         self._read = len(self._ids)
@@ -105,6 +99,9 @@ class Detokeniser:
         return now[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
+        if self._hidden is not None:
+            ids = [token for token in ids if token not in self._hidden]
+            return str(self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
@@ -136,6 +133,10 @@ class Writing:
             self.finish = "length"
             new += self.detokeniser.flush()
         return self._release(new, whole=self.finish is not None)
+
+    def finish_text(self) -> str:
+        """The text still held back, once something besides a token has set ``finish``."""
+        return self._release(self.detokeniser.flush(), whole=True)
 
     def _release(self, new: str, *, whole: bool) -> str:
         """Hold back text that may be the beginning of a stop string."""
@@ -204,12 +205,11 @@ def stream(
     seed: int | None = None,
     stop: Sequence[str] = (),
     should_stop: Callable[[], bool] = never,
-    top_logprobs: int = 0,
 ) -> Iterator[Token]:
     """One answer, token by token. The last Token carries the finish reason; texts add up to the answer."""
     sampling = Sampling(temperature, top_p, seed)
     writing = _begin(loaded, 0, prompt_ids, max_new_tokens, tuple(stop), sampling)
-    yield from _write(loaded, [writing], sampling, should_stop, top=top_logprobs)
+    yield from _write(loaded, [writing], sampling, should_stop)
     if writing.finish is None or writing.finish == "cancelled":
         yield Token(None, "", 0.0, "cancelled")
 
@@ -273,12 +273,7 @@ def _begin(
 
 
 def _write(
-    loaded: LoadedModel,
-    writings: list[Writing],
-    sampling: Sampling,
-    should_stop: Callable[[], bool],
-    *,
-    top: int = 0,
+    loaded: LoadedModel, writings: list[Writing], sampling: Sampling, should_stop: Callable[[], bool]
 ) -> Iterator[Token]:
     """Write all answers together; yields the tokens of the first one. Finished rows leave the batch."""
     first = writings[0]
@@ -300,15 +295,14 @@ def _write(
             for writing in live:
                 writing.finish = "cancelled"
             return
-        logits = _next_logits(loaded, ids, mask, positions, cache)
+        logits = next_logits(loaded, ids, mask, positions, cache)
         chosen, logprobs = _choose_all(logits, live, sampling)
         for index, writing in enumerate(live):
             token, logprob = chosen[index], logprobs[index]
             text = writing.add(token, logprob, loaded.eos_token_ids)
             if writing is first:
-                likeliest = _likeliest(loaded, logits[index], top)
                 ended = token in loaded.eos_token_ids
-                yield Token(None if ended else token, text, logprob, writing.finish, likeliest)
+                yield Token(None if ended else token, text, logprob, writing.finish)
         staying = [index for index, writing in enumerate(live) if writing.finish is None]
         if not staying:
             return
@@ -322,51 +316,20 @@ def _write(
         positions = positions[:, -1:] + 1
 
 
-@torch.inference_mode()
-def _next_logits(loaded: LoadedModel, ids: Any, mask: Any, positions: Any, cache: Any) -> torch.Tensor:
-    """What the model expects next, ``(rows, vocabulary)`` float32, where the model is."""
-    out = loaded.activate()(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    logits: torch.Tensor = out.logits[:, -1].float()
-    return logits
-
-
 def _choose_all(logits: torch.Tensor, live: Sequence[Writing], sampling: Sampling) -> tuple[list[int], list[float]]:
     """The next token of every row and its log-probability at temperature 1."""
     if sampling.temperature <= 0:
         best, chosen = logits.max(dim=-1)
         return chosen.tolist(), (best - logits.logsumexp(dim=-1)).tolist()
     logprobs = torch.log_softmax(logits, dim=-1).cpu()
-    picked = [_choose(logprobs[index], writing.generator, sampling) for index, writing in enumerate(live)]
-    return picked, [float(logprobs[index, token]) for index, token in enumerate(picked)]
-
-
-def _choose(logprobs: torch.Tensor, generator: torch.Generator | None, sampling: Sampling) -> int:
-    """The next token of one row at a temperature above 0, from its log-probabilities ``(vocabulary,)``."""
-    probabilities = torch.softmax(logprobs / sampling.temperature, dim=-1)
-    if sampling.top_p < 1:
-        ordered, order = probabilities.sort(descending=True)
-        # A token stays while those before it hold less than top_p: the likeliest always stays.
-        ordered[(ordered.cumsum(-1) - ordered) >= sampling.top_p] = 0.0
-        probabilities = torch.zeros_like(probabilities).scatter(0, order, ordered)
-    return int(torch.multinomial(probabilities, 1, generator=generator))
-
-
-def _likeliest(loaded: LoadedModel, logits: torch.Tensor, top: int) -> tuple[Alternative, ...]:
-    if top < 1:
-        return ()
-    logprobs = torch.log_softmax(logits, dim=-1).cpu()
-    values, ids = logprobs.topk(min(top, logprobs.shape[-1]))
-    return tuple(
-        Alternative(int(token), str(loaded.tokenizer.decode([int(token)])), float(value))
-        for token, value in zip(ids, values, strict=True)
-    )
+    picked = [
+        drawn(row, temperature=sampling.temperature, top_p=sampling.top_p, generator=writing.generator)
+        for row, writing in zip(logprobs, live, strict=True)
+    ]
+    tokens = [token for token in picked if token is not None]
+    if len(tokens) < len(picked):
+        raise EngineError("diverged", "the model's numbers are not finite (NaN)")
+    return tokens, [float(logprobs[index, token]) for index, token in enumerate(tokens)]
 
 
 def _score_rows(loaded: LoadedModel, model: Any, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def write_samples(path: Path, bench: Bench, seen: Observed, scored: Mapping[str,
 
     ``row, prompt, reference, label, group`` (of rows that are not independent; null: stands alone), ``metadata`` (JSON text),
     ``messages`` (JSON text, before the answer), and for each model key ``{key}_answer, _correct, _score`` (headline, 0..1),
-    ``_nll, _tokens, _label_prediction, _f1`` (null where not known).
+    ``_nll, _tokens, _label_prediction, _f1`` and ``_confidence`` (0..1: exp of the mean log-probability of the answer's own
+    tokens), null where not known.
     """
     cases = bench.cases.test
     columns: dict[str, Any] = {
@@ -42,6 +44,7 @@ def write_samples(path: Path, bench: Bench, seen: Observed, scored: Mapping[str,
         columns[f"{key}_nll"] = _column(said.nll, n, pa.float64())
         columns[f"{key}_tokens"] = _column(said.tokens, n, pa.int32())
         columns[f"{key}_label_prediction"] = _column(said.likeliest, n, pa.string())
+        columns[f"{key}_confidence"] = pa.array(_confidences(said.logprobs, n), pa.float64())
         if "f1" in values:
             columns[f"{key}_f1"] = pa.array(values["f1"].tolist(), pa.float64())
     draft = path.with_suffix(".part")
@@ -59,6 +62,10 @@ def _correct(bench: Bench, key: str, scored: Scored) -> list[bool]:
         if metric in scored.values:
             return [bool(right) for right in scored.values[metric] > 0.5]
     return [bool(right) for right in bench.values[key] > 0.5]
+
+
+def _confidences(logprobs: Sequence[float | None], n: int) -> list[float | None]:
+    return [None if mean is None else math.exp(min(mean, 0.0)) for mean in logprobs or [None] * n]
 
 
 def _column(values: Any, n: int, kind: Any) -> Any:

@@ -21,10 +21,7 @@ def confidence_of(logprobs: Iterable[float]) -> Confidence | None:
     None when there is nothing to judge by: no token, or a backend that gives no log-probabilities. The end
     mark is not counted, so a client finds the same number from the ``logprobs`` it was sent.
     """
-    values = list(logprobs)
+    values = [min(value, 0.0) for value in logprobs]  # another server may round 0 upwards, or send anything
     if not values or any(math.isnan(value) for value in values):
         return None
-    return Confidence(
-        value=min(1.0, math.exp(math.fsum(values) / len(values))),
-        minimum=min(1.0, math.exp(min(values))),
-    )
+    return Confidence(value=math.exp(math.fsum(values) / len(values)), minimum=math.exp(min(values)))

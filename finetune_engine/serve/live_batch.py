@@ -1,75 +1,133 @@
 """Answers written together: rows join while others are under way, and leave when they are done.
 
 One step of the model serves every row, whoever asked, so ten callers wait little longer than one. Rows keep
-their own length, sampling and end; the key-value caches are padded on the left to a common width.
+their own length, sampling, constraint and end. A long prompt is read in pieces between the steps of the others, and the
+instruction that callers of one model have in common is read once while they keep coming.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from finetune_engine.generate import Detokeniser, Writing
-from finetune_engine.serve.exchange import Alternative, CompletionRequest, Delta, Token
+from finetune_engine.next_token import next_logits
+from finetune_engine.serve.choosing_tokens import Choice, choose_all
+from finetune_engine.serve.live_row import LiveRow
+from finetune_engine.serve.slots import RowStore, SlotStore, WholeStore
 from finetune_engine.train.local.load import LoadedModel
 
+PIECE_TOKENS = 256
+"""Columns of a prompt that are read at once while others wait (on a processor; a GPU reads more)."""
+GPU_PIECE_TOKENS = 2048
+SHARED_TOKENS = 64
+"""A beginning that prompts share is read once if it is this long: else a pass of its own would cost more than it saves."""
+KNOWN_PROMPTS, KNOWN_TOKENS = 4, 2048
+"""Prompts that are remembered, and how much of each: keys and values take memory beside those of the rows."""
 
-@dataclass
-class LiveRow:
-    """One choice of one request while it is written.
+Beginning = tuple[int, ...]
 
-    ``pending`` tokens wait for their text to be safe to show; ``told_text`` counts the characters of those told.
-    """
 
-    request: CompletionRequest
-    index: int
-    writing: Writing
-    pending: list[Token] = field(default_factory=list)
-    told_text: int = 0
-    counts: Counter[int] = field(default_factory=Counter)
+@dataclass(frozen=True)
+class KnownPrompt:
+    """A prompt that was read: its tokens, and each layer's keys and values of them, ``(1, heads, tokens, width)``."""
 
-    @classmethod
-    def of(cls, request: CompletionRequest, index: int, loaded: LoadedModel, prompt: list[int], limit: int) -> LiveRow:
-        """A row about to begin. With a seed, choice ``index`` samples the same whatever else is in the batch."""
-        generator = None
-        if request.seed is not None:
-            generator = torch.Generator().manual_seed((request.seed + index) % 2**63)
-        detokeniser = Detokeniser(loaded.tokenizer, prompt)
-        writing = Writing(index, prompt, detokeniser, request.stop, limit, generator)
-        return cls(request, index, writing)
+    ids: list[int]
+    states: list[tuple[torch.Tensor, torch.Tensor]]
 
-    def take(self, token: int, logprob: float, rivals: tuple[Alternative, ...], eos: Sequence[int]) -> Delta | None:
-        """Add a token; the piece that can be told now, or None while text is held back."""
-        writing = self.writing
-        before = len(writing.text) + len(writing.held)
-        kept = len(writing.ids)
-        out = writing.add(token, logprob, eos)
-        if len(writing.ids) > kept:
-            self.counts[token] += 1
-            self.pending.append(Token((writing.text + writing.held)[before:], logprob, rivals))
-        if not out and writing.finish is None:
-            return None
-        finish = None if writing.finish == "cancelled" else writing.finish
-        return Delta(self.index, out, self._settled(was_end=token in eos), finish)
+    def begin(self, cache: Any, contexts: Sequence[list[int]]) -> int:
+        """Give the empty ``cache`` what ``contexts`` share with this prompt; how many tokens of each need not be read.
 
-    def _settled(self, *, was_end: bool) -> tuple[Token, ...]:
-        """Tokens whose text is wholly out; after a stop text, those that reach into the answer."""
-        cut = len(self.writing.text)
-        settled: list[Token] = []
-        while self.pending:
-            end = self.told_text + len(self.pending[0].text)
-            stopped = self.writing.finish == "stop" and not was_end
-            if (stopped and self.told_text >= cut) or (self.writing.finish is None and end > cut):
-                break
-            settled.append(self.pending.pop(0))
-            self.told_text = end
-        return tuple(settled)
+        Something is left to read of each. 0 where they share too little.
+        """
+        count = min(shared_count([self.ids, *contexts]), min(map(len, contexts)) - 1)
+        if count < SHARED_TOKENS:
+            return 0
+        for number, states in enumerate(self.states):
+            keys, values = (part[:, :, :count].expand(len(contexts), -1, -1, -1) for part in states)
+            cache.update(keys, values, number)
+        return count
+
+
+class Reading:
+    """Prompts that are read together, a piece at a time. Equal prompts are read once, and so is a beginning that is known."""
+
+    def __init__(self, rows: Sequence[LiveRow], cache: Any, piece: int) -> None:
+        self.rows = list(rows)
+        self.cache = cache
+        places: dict[tuple[int, ...], int] = {}
+        self.picks = [places.setdefault(tuple(row.context), len(places)) for row in rows]
+        self.contexts = [list(context) for context in places]
+        self._piece, self._at, self._spared = piece, 0, 0
+        self._ids = self.mask = torch.zeros((0, 0), dtype=torch.long)
+        self.logits: torch.Tensor | None = None
+
+    def advance(self, loaded: LoadedModel, known: KnownPrompt | None) -> None:
+        """Read the next piece, after what ``known`` spares. Once all is read, ``logits`` ``(different prompts, vocabulary)``
+        tell the next tokens."""
+        if self._at == 0:
+            self._begin(loaded, known)
+        begin, end = self._at, min(self._at + self._piece, self.mask.shape[1])
+        ids, mask = self._ids[:, begin:end], self.mask[:, :end]
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, begin:]
+        logits = next_logits(loaded, ids, mask, positions, self.cache)
+        self._at = end
+        if end == self.mask.shape[1]:
+            self._align()
+            self.logits = logits
+
+    def known(self) -> KnownPrompt:
+        """The first of the prompts, all read."""
+        real = self.mask[0].nonzero()[:KNOWN_TOKENS, 0]
+        states = [(layer.keys[:1, :, real], layer.values[:1, :, real]) for layer in self.cache.layers]
+        return KnownPrompt(self.contexts[0][:KNOWN_TOKENS], states)
+
+    def drop(self, gone: set[int]) -> None:
+        """Forget rows (by ``id``) whose caller has gone."""
+        kept = [(row, pick) for row, pick in zip(self.rows, self.picks, strict=True) if id(row) not in gone]
+        self.rows, self.picks = [row for row, _ in kept], [pick for _, pick in kept]
+
+    def _begin(self, loaded: LoadedModel, known: KnownPrompt | None) -> None:
+        """Lay the prompts out: what is known, then padding, then the rest of each."""
+        contexts = self.contexts
+        spared = known.begin(self.cache, contexts) if known is not None else 0
+        width = max(map(len, contexts))
+        ids = torch.full((len(contexts), width), loaded.pad_token_id, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        mask[:, :spared] = 1
+        for place, context in enumerate(contexts):
+            begin = width - len(context) + spared
+            ids[place, begin:] = torch.tensor(context[spared:])
+            mask[place, begin:] = 1
+        self._ids, self.mask, self._at = ids.to(loaded.device), mask.to(loaded.device), spared
+        self._spared = spared
+
+    def _align(self) -> None:
+        """Move what was known up to the rest of its prompt: padding is on the left of every row."""
+        if not self._spared or bool(self.mask.all()):
+            return
+        self.mask, order = self.mask.sort(dim=1, stable=True)
+        columns = order[:, None, :, None]
+        for layer in self.cache.layers:
+            layer.keys, layer.values = (
+                states.gather(2, columns.expand_as(states)) for states in (layer.keys, layer.values)
+            )
+
+
+def beginning_of(context: list[int]) -> Beginning:
+    """What other prompts may share with this one; empty where it is too short to matter."""
+    return tuple(context[:SHARED_TOKENS]) if len(context) > SHARED_TOKENS else ()
+
+
+def shared_count(texts: Sequence[list[int]]) -> int:
+    """How many tokens all ``texts`` begin with alike."""
+    least, most = min(texts), max(texts)  # what the first and the last in order share, all between share
+    return next((at for at, (a, b) in enumerate(zip(least, most, strict=False)) if a != b), min(len(least), len(most)))
 
 
 class LiveBatch:
@@ -78,156 +136,157 @@ class LiveBatch:
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
         self.rows: list[LiveRow] = []
-        self._cache: Any = None
-        self._mask = torch.zeros((0, 0), dtype=torch.long)
+        self._readings: list[Reading] = []
         self._next: torch.Tensor | None = None
-        self.can_join = all(type(layer) is DynamicLayer for layer in self._new_cache().layers)
+        self._known: OrderedDict[Beginning, KnownPrompt] = OrderedDict()
+        layers = self._new_cache().layers
+        self.can_join = bool(layers) and all(type(layer) is DynamicLayer for layer in layers)
         """Whether rows may join others that are under way (not with sliding windows or recurrent states)."""
+        self._piece = GPU_PIECE_TOKENS if loaded.device.type == "cuda" else PIECE_TOKENS
+        self._store = self._new_store()
 
-    def _new_cache(self) -> Any:
-        return DynamicCache(config=self.loaded.model.config)
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.rows and not self._readings
+
+    @property
+    def row_count(self) -> int:
+        """Rows under way, those whose prompt is being read included."""
+        return len(self.rows) + sum(len(reading.rows) for reading in self._readings)
+
+    def all_rows(self) -> list[LiveRow]:
+        """Rows under way, and those whose prompt is being read."""
+        return [*self.rows, *(row for reading in self._readings for row in reading.rows)]
 
     def add(self, rows: Sequence[LiveRow]) -> None:
-        """Read the prompts of new rows, together. The batch must be empty unless ``can_join``."""
-        prompts = [row.writing.prompt for row in rows]
-        width = max(map(len, prompts))
-        ids = torch.full((len(rows), width), self.loaded.pad_token_id, dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for number, prompt in enumerate(prompts):
-            ids[number, width - len(prompt) :] = torch.tensor(prompt)
-            mask[number, width - len(prompt) :] = 1
-        cache = self._new_cache()
-        mask = mask.to(self.loaded.device)
-        logits = self._forward(ids.to(self.loaded.device), mask, cache)
-        if self.rows and self._next is not None:
-            cache, mask = _side_by_side(self._cache, self._mask, cache, mask)
-            logits = torch.cat([self._next, logits])
-        self._cache, self._mask, self._next = cache, mask, logits
-        self.rows.extend(rows)
+        """Take in rows whose prompts are then read by ``step``. The batch must be empty unless ``can_join``."""
+        if not rows:
+            return
+        if not self.can_join:
+            self._readings.append(Reading(rows, self._new_cache(), piece=2**31))
+            return
+        self._readings += [Reading(group, self._new_cache(), self._piece) for group in self._groups(rows)]
 
-    def step(self) -> list[tuple[LiveRow, Delta]]:
-        """One more token for every row; the pieces that can be told. Finished rows leave the batch."""
+    def _groups(self, rows: Sequence[LiveRow]) -> Iterator[list[LiveRow]]:
+        """Rows that are read together: those whose prompts begin alike, and all others."""
+        alike: dict[Beginning, list[LiveRow]] = {}
+        for row in rows:
+            alike.setdefault(beginning_of(row.context), []).append(row)
+        others = alike.pop((), [])
+        for beginning, group in alike.items():
+            equal = [row for row in group if row.context == group[0].context]
+            if beginning in self._known:
+                yield from self._by_length(group)
+            elif len(equal) < len(group):
+                # The first goes ahead: the others then know the beginning.
+                yield equal
+                yield from self._by_length([row for row in group if row.context != group[0].context])
+            else:
+                others = group + others
+        yield from self._by_length(others)
+
+    def _by_length(self, rows: Sequence[LiveRow]) -> list[list[LiveRow]]:
+        """Short prompts together; a long one with its equals."""
+        short = [row for row in rows if len(row.context) <= self._piece]
+        groups = [short] if short else []
+        # Choices of one request share their prompt; two different long prompts would only pad one another.
+        for row in rows:
+            if len(row.context) <= self._piece:
+                continue
+            if groups and groups[-1] is not short and groups[-1][0].context == row.context:
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        return groups
+
+    def step(self) -> list[LiveRow]:
+        """Read a piece of the oldest prompts, then one more token for every row. The rows that were written on.
+
+        Finished rows leave the batch.
+        """
+        self._read()
         if not self.rows or self._next is None:
             return []
-        logprobs = torch.log_softmax(self._next.float(), dim=-1).cpu()
-        chosen = [choose(logprobs[number], row) for number, row in enumerate(self.rows)]
-        told = []
-        for number, (row, token) in enumerate(zip(self.rows, chosen, strict=True)):
-            rivals = self._rivals(logprobs[number], row.request.top_logprobs or 0)
-            delta = row.take(token, float(logprobs[number, token]), rivals, self.loaded.eos_token_ids)
-            if delta is not None:
-                told.append((row, delta))
-        tokens = torch.tensor(chosen, dtype=torch.long)
-        self._keep([number for number, row in enumerate(self.rows) if row.writing.finish is None], tokens)
-        return told
+        written = list(self.rows)
+        chosen = choose_all(self._next, written, self.loaded)
+        for row, choice in zip(written, chosen, strict=True):
+            row.take(choice, self.loaded.eos_token_ids)
+        staying = [number for number, row in enumerate(written) if row.is_going]
+        self._go_on(staying, chosen)
+        return written
 
     def drop(self, leaving: Sequence[LiveRow]) -> None:
         """Take out rows whose caller has gone. To be called between steps."""
         gone = {id(row) for row in leaving}
+        for reading in self._readings:
+            reading.drop(gone)
+        self._readings = [reading for reading in self._readings if reading.rows]
         staying = [number for number, row in enumerate(self.rows) if id(row) not in gone]
-        if len(staying) == len(self.rows):
-            return
-        if staying and self._next is not None:
-            keep = torch.tensor(staying, device=self._mask.device)
-            self._cache.batch_select_indices(keep)
-            self._mask, self._next = self._mask[keep], self._next[keep]
-        self.rows = [self.rows[number] for number in staying]
-        if not self.rows:
+        if len(staying) < len(self.rows):
+            self._keep(staying)
+        if self.is_empty:
             self.clear()
 
     def clear(self) -> None:
-        """Forget every row and free their memory."""
-        self.rows, self._cache, self._next = [], None, None
+        """Forget every row and free their memory. What is known of prompts stays."""
+        self.rows, self._readings, self._next = [], [], None
+        self._store = self._new_store()
 
-    def _keep(self, staying: list[int], tokens: torch.Tensor) -> None:
-        """Carry on with the rows that are not done: feed them the token just chosen."""
-        if not staying:
-            self.clear()
+    def forget_prompts(self) -> bool:
+        """Free the memory of what is known of prompts. Whether there was any."""
+        was_known = bool(self._known)
+        self._known.clear()
+        return was_known
+
+    def _new_cache(self) -> Any:
+        return DynamicCache(config=self.loaded.model.config)
+
+    def _new_store(self) -> RowStore:
+        return SlotStore(self.loaded.model.config, self.loaded.device) if self.can_join else WholeStore()
+
+    def _read(self) -> None:
+        """One piece of the oldest reading; rows whose prompt is read join the others."""
+        if not self._readings:
             return
-        if len(staying) < len(self.rows):
-            keep = torch.tensor(staying, device=self._mask.device)
-            self._cache.batch_select_indices(keep)
-            self._mask, tokens = self._mask[keep], tokens[staying]
-            self.rows = [self.rows[number] for number in staying]
-            self._trim()
-        self._mask = torch.cat([self._mask, self._mask.new_ones((len(staying), 1))], dim=1)
-        self._next = self._forward(tokens[:, None].to(self.loaded.device), self._mask, self._cache)
+        reading = self._readings[0]
+        beginning = beginning_of(reading.contexts[0])
+        reading.advance(self.loaded, self._known.get(beginning))
+        if reading.logits is None:
+            return
+        del self._readings[0]
+        if beginning and self.can_join:
+            self._learn(beginning, reading.known())
+        self._store.adopt(reading.cache, reading.mask, reading.picks)
+        logits = reading.logits.index_select(0, torch.tensor(reading.picks, device=reading.logits.device))
+        self._next = logits if self._next is None else torch.cat([self._next, logits])
+        self.rows.extend(reading.rows)
 
-    def _trim(self) -> None:
-        """Drop padding that no row needs any more (the longest prompt has left)."""
-        spare = int(self._mask.argmax(dim=1).min())
-        if spare and self.can_join:
-            self._mask = self._mask[:, spare:]
-            for layer in self._cache.layers:
-                layer.keys, layer.values = layer.keys[:, :, spare:], layer.values[:, :, spare:]
+    def _learn(self, beginning: Beginning, prompt: KnownPrompt) -> None:
+        """Keep the keys and values of a prompt; those not met for longest are forgotten."""
+        self._known[beginning] = prompt
+        self._known.move_to_end(beginning)
+        if len(self._known) > KNOWN_PROMPTS:
+            self._known.popitem(last=False)
 
-    @torch.inference_mode()
-    def _forward(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
-        """Logits of the next token, ``(rows, vocabulary)``. ``mask`` covers what is cached and ``ids``."""
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        out = self.loaded.activate()(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        logits: torch.Tensor = out.logits[:, -1]
-        return logits
+    def _keep(self, staying: list[int]) -> list[int]:
+        """Let go of the other rows; the old numbers of those that stay, in their new order."""
+        order = self._store.keep(staying)
+        self.rows = [self.rows[number] for number in order]
+        if self._next is not None:
+            keep = torch.tensor(order, dtype=torch.long, device=self._next.device)
+            self._next = self._next.index_select(0, keep) if order else None
+        return order
 
-    def _rivals(self, logprobs: torch.Tensor, count: int) -> tuple[Alternative, ...]:
-        if count < 1:
-            return ()
-        values, ids = logprobs.topk(min(count, logprobs.shape[-1]))
-        decode = self.loaded.tokenizer.decode
-        return tuple(
-            Alternative(str(decode([token])), value) for token, value in zip(ids.tolist(), values.tolist(), strict=True)
-        )
-
-
-def choose(logprobs: torch.Tensor, row: LiveRow) -> int:
-    """The next token of one row, from the model's log-probabilities ``(vocabulary,)`` at temperature 1."""
-    request = row.request
-    scores = logprobs
-    if request.logit_bias or (row.counts and (request.presence_penalty or request.frequency_penalty)):
-        scores = logprobs.clone()
-        for token, bias in request.logit_bias.items():
-            if token < len(scores):
-                scores[token] += bias
-        for token, count in row.counts.items():
-            scores[token] -= request.presence_penalty + count * request.frequency_penalty
-    if request.temperature <= 0:
-        return int(scores.argmax())
-    probabilities = torch.softmax(scores / request.temperature, dim=-1)
-    if request.top_p < 1:
-        ordered, order = probabilities.sort(descending=True)
-        # A token stays while those before it hold less than top_p: the likeliest always stays.
-        ordered[(ordered.cumsum(-1) - ordered) >= request.top_p] = 0.0
-        probabilities = torch.zeros_like(probabilities).scatter(0, order, ordered)
-    return int(torch.multinomial(probabilities, 1, generator=row.writing.generator))
-
-
-def _side_by_side(
-    first: Any, first_mask: torch.Tensor, second: Any, second_mask: torch.Tensor
-) -> tuple[Any, torch.Tensor]:
-    """Two batches' caches as one, the narrower padded on the left (where the mask hides it)."""
-    width = max(first_mask.shape[1], second_mask.shape[1])
-    layers = []
-    for (keys, values, *_), (other_keys, other_values, *_) in zip(first, second, strict=True):
-        layers.append(
-            (
-                torch.cat([_widen(keys, width, 2), _widen(other_keys, width, 2)]),
-                torch.cat([_widen(values, width, 2), _widen(other_values, width, 2)]),
-            )
-        )
-    return DynamicCache(layers), torch.cat([_widen(first_mask, width, 1), _widen(second_mask, width, 1)])
-
-
-def _widen(block: torch.Tensor, width: int, axis: int) -> torch.Tensor:
-    missing = width - block.shape[axis]
-    if missing == 0:
-        return block
-    shape = list(block.shape)
-    shape[axis] = missing
-    return torch.cat([block.new_zeros(shape), block], dim=axis)
+    def _go_on(self, staying: list[int], chosen: Sequence[Choice]) -> None:
+        """Carry on with the rows that are not done: feed them the token just chosen."""
+        self._next = None
+        order = staying if len(staying) == len(self.rows) else self._keep(staying)
+        if not order:
+            if self.is_empty:
+                self.clear()
+            return
+        tokens = torch.tensor([[chosen[number].token] for number in order], device=self.loaded.device)
+        mask, positions = self._store.open_column()
+        self._next = next_logits(self.loaded, tokens, mask, positions, self._store.cache)
+        self._store.close_column()

@@ -1,6 +1,7 @@
 """Which models may be asked for: a JSON file that the site writes and this process reads again when it changes.
 
-``{"models": [{"model_id", "base_model": {...}, "adapter": path|null, "digest"}]}``. Writers replace the file
+``{"models": [{"model_id", "base_model": {...}, "adapter": path|null, "digest", "backend"?}]}``; ``backend`` is
+``in_process`` (also where it is left out) or ``vllm``. Writers replace the file
 in one move (write beside, rename), so that it is never read half.
 """
 
@@ -9,10 +10,11 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 from finetune_engine.catalogue.reference import BaseModelRef
 from finetune_engine.errors import EngineError, UserError
-from finetune_engine.serve.backends.in_process import ModelFiles
+from finetune_engine.serve.backends.models import LOCAL_BACKENDS, ModelFiles
 
 
 class ModelRegistry:
@@ -46,16 +48,19 @@ class ModelRegistry:
             self._seen = mark
         except FileNotFoundError:
             self._models, self._seen = {}, None
-        except (OSError, ValueError, KeyError, TypeError, UserError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, UserError) as problem:
             message = f"the list of models {self._path} cannot be read: {problem}"
             raise EngineError("model_unavailable", message) from problem
 
 
-def _files_of(entry: dict[str, object]) -> ModelFiles:
-    adapter = entry.get("adapter")
+def _files_of(entry: dict[str, Any]) -> ModelFiles:
+    adapter, backend = entry.get("adapter"), entry.get("backend", "in_process")
+    if backend not in LOCAL_BACKENDS:
+        raise ValueError(f"there is no backend {backend!r}")
     return ModelFiles(
         model_id=str(entry["model_id"]),
         base=BaseModelRef.from_dict(entry["base_model"]),
         adapter=Path(str(adapter)) if adapter else None,
         digest=str(entry["digest"]),
+        backend=backend,
     )

@@ -59,15 +59,21 @@ class AnswerTooLong(UserError):
         )
 
 
-def encode_prompt(loaded: LoadedModel, messages: Messages, *, max_length: int | None = None) -> list[int]:
-    """Ids of ``messages`` followed by the opening of the assistant's turn.
+def encode_prompt(
+    loaded: LoadedModel,
+    messages: Messages,
+    *,
+    max_length: int | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> list[int]:
+    """Ids of ``messages`` followed by the opening of the assistant's turn; ``tools`` are told to the model.
 
     With ``max_length`` the end of the longest message is cut until the prompt fits (as in training).
     """
-    ids = _ids(loaded, render(loaded.tokenizer, loaded.chat_template, messages, prompt=True))
+    ids = _ids(loaded, render(loaded.tokenizer, loaded.chat_template, messages, prompt=True, tools=tools))
     if max_length is None or len(ids) <= max_length:
         return ids
-    _, ids = _shorten(loaded, messages, max_length)
+    _, ids = _shorten(loaded, messages, max_length, tools)
     return ids
 
 
@@ -126,7 +132,9 @@ def _end_once(loaded: LoadedModel, answer: list[int]) -> list[int]:
     return [*answer, loaded.eos_token_id]
 
 
-def _shorten(loaded: LoadedModel, messages: Messages, limit: int) -> tuple[list[dict[str, Any]], list[int]]:
+def _shorten(
+    loaded: LoadedModel, messages: Messages, limit: int, tools: Sequence[Mapping[str, Any]] = ()
+) -> tuple[list[dict[str, Any]], list[int]]:
     """The messages with the end of the longest cut off so that the prompt has at most ``limit`` ids."""
     rows = [dict(message) for message in messages]
     longest = max(range(len(rows)), key=lambda i: len(str(rows[i].get("content") or "")), default=None)
@@ -138,7 +146,7 @@ def _shorten(loaded: LoadedModel, messages: Messages, limit: int) -> tuple[list[
     while low <= high:
         middle = (low + high) // 2
         rows[longest]["content"] = text[:middle]
-        ids = _ids(loaded, render(loaded.tokenizer, loaded.chat_template, rows, prompt=True))
+        ids = _ids(loaded, render(loaded.tokenizer, loaded.chat_template, rows, prompt=True, tools=tools))
         if len(ids) <= limit:
             best, low = ids, middle + 1
         else:
