@@ -1,5 +1,6 @@
 """OpenAI's JSON: requests read strictly, responses written the way the official SDK expects them."""
 
+from finetune_engine.serve.openai_format.embeddings import EmbeddingRequest, embedding_body, parse_embedding_request
 from finetune_engine.serve.openai_format.request import parse_chat_request, parse_completion_request
 from finetune_engine.serve.openai_format.response import (
     Choice,
@@ -16,13 +17,16 @@ from finetune_engine.serve.openai_format.response import (
 __all__ = [
     "Choice",
     "ChunkWriter",
+    "EmbeddingRequest",
     "Reply",
     "ReplyId",
+    "embedding_body",
     "error_body",
     "error_of",
     "extension_of",
     "gather",
     "parse_chat_request",
     "parse_completion_request",
+    "parse_embedding_request",
     "response_body",
 ]
