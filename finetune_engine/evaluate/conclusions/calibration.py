@@ -35,29 +35,55 @@ def calibration_of(
         return None, f"{len(known)} cases are too few to judge confidence by; {FEWEST_CASES} are needed."
     sure = np.clip(np.asarray([value for value, _ in known], dtype=np.float64), 0.0, 1.0)
     hits = np.asarray([is_right for _, is_right in known], dtype=np.float64)
-    bins = _bins(sure, hits)
-    error = sum(one["n"] * abs(one["confidence"] - one["accuracy"]) for one in bins) / len(known)
-    return {"ece_10_bin": error, "n": len(known), "bins": bins, "curve": _curve(sure, hits)}, None
+    sums = bin_rows(sure, hits).sum(axis=0)
+    error = float(calibration_error(sums[None, :])[0])
+    return {"ece_10_bin": error, "n": len(known), "bins": filled_bins(sums), "curve": _curve(sure, hits)}, None
 
 
-def _is_known(confidence: float | None) -> bool:
-    return confidence is not None and not math.isnan(confidence)
+def bin_of(sure: Values) -> npt.NDArray[np.int64]:
+    """The number of each confidence's bin. 1.0 belongs to the last bin; bins are closed below."""
+    return np.minimum((sure * BINS).astype(np.int64), BINS - 1)
 
 
-def _bins(sure: Values, hits: Values) -> list[dict[str, Any]]:
-    # 1.0 belongs to the last bin; bins are closed below.
-    place = np.minimum((sure * BINS).astype(np.int64), BINS - 1)
+def bin_rows(sure: Values, hits: Values) -> Values:
+    """``(n, 3 * BINS)``: for each answer, in the columns of its bin, 1, its confidence and whether it was right (0 or 1).
+
+    Sums of rows are all that the figures below need, so whole resamples can be read off sums.
+    """
+    rows = np.zeros((len(sure), 3 * BINS))
+    every, place = np.arange(len(sure)), bin_of(sure)
+    rows[every, place] = 1.0
+    rows[every, BINS + place] = sure
+    rows[every, 2 * BINS + place] = hits
+    return rows
+
+
+def calibration_error(sums: Values) -> Values:
+    """``(m,)``: the mean distance between confidence and accuracy, weighted by the size of the bins (Guo et al. 2017), from
+    ``(m, 3 * BINS)`` summed rows."""
+    n, sure, hits = sums[:, :BINS], sums[:, BINS : 2 * BINS], sums[:, 2 * BINS :]
+    error: Values = np.abs(sure - hits).sum(axis=1) / np.maximum(n.sum(axis=1), 1.0)
+    return error
+
+
+def filled_bins(sums: Values) -> list[dict[str, Any]]:
+    """``{low, high, n, confidence, accuracy}`` of each bin that is not empty, from summed rows ``(3 * BINS,)``."""
+    n, sure, hits = sums[:BINS], sums[BINS : 2 * BINS], sums[2 * BINS :]
     return [
         {
             "low": number / BINS,
             "high": (number + 1) / BINS,
-            "n": int(inside.sum()),
-            "confidence": float(sure[inside].mean()),
-            "accuracy": float(hits[inside].mean()),
+            "n": int(n[number]),
+            "confidence": float(sure[number] / n[number]),
+            "accuracy": float(hits[number] / n[number]),
         }
         for number in range(BINS)
-        if (inside := place == number).any()
+        if n[number]
     ]
+
+
+def _is_known(confidence: float | None) -> bool:
+    return confidence is not None and not math.isnan(confidence)
 
 
 def _curve(sure: Values, hits: Values) -> list[dict[str, float]]:
