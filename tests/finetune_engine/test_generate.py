@@ -127,13 +127,6 @@ def test_a_stream_can_be_cancelled_at_any_token(loaded: LoadedModel, prompts: li
     assert tokens[-1].finish_reason == "cancelled"
 
 
-def test_the_likeliest_tokens_are_told_when_asked_for(loaded: LoadedModel, prompts: list[list[int]]) -> None:
-    token = next(stream(loaded, prompts[0], max_new_tokens=1, top_logprobs=3))
-    assert len(token.top) == 3
-    assert token.top[0].id == token.id
-    assert token.top[0].logprob >= token.top[1].logprob >= token.top[2].logprob
-
-
 @pytest.mark.parametrize("text", ["naïve café — ß", "日本語のテキスト", "👩‍👩‍👧 family", "a  b\n\n c", " leading"])
 def test_text_comes_back_whole_character_by_character(loaded: LoadedModel, text: str) -> None:
     detokeniser = Detokeniser(loaded.tokenizer, loaded.tokenizer("before")["input_ids"])

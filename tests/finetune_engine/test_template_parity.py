@@ -19,7 +19,6 @@ from finetune_engine.data.options import read_options
 from finetune_engine.data.prepare import prepare
 from finetune_engine.data.snapshot import make_snapshot
 from finetune_engine.data.snapshot_spec import read_spec
-from finetune_engine.errors import UserError
 from finetune_engine.evaluate.asking import local
 from finetune_engine.evaluate.asking.store import AnswerStore
 from finetune_engine.evaluate.cases import read_cases
@@ -28,7 +27,7 @@ from finetune_engine.evaluate.spec import EvaluateSpec, ModelSpec
 from finetune_engine.events import ListSink
 from finetune_engine.generate import generate_batch
 from finetune_engine.ports import Run
-from finetune_engine.serve.backends.in_process import _rows_of
+from finetune_engine.serve.backends.tickets import rows_of
 from finetune_engine.serve.openai_format import parse_chat_request
 from finetune_engine.train.local.examples import SnapshotRow, read_rows
 from finetune_engine.train.local.load import LoadedModel, load_base
@@ -47,6 +46,15 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 DATED = "{{ 'Today is ' + strftime_now('%d %b %Y') + '. ' }}" + DEFAULT_TEMPLATE
+HERMES = (
+    "{% if tools %}{{ '<tools>' + (tools | tojson) + '</tools>\\n' }}{% endif %}"
+    "{% for m in messages %}{% if m.role == 'tool' %}{{ '<tool_response>' + m.content + '</tool_response>\\n' }}{% else %}"
+    "{{ m.role + ': ' + m.content }}{% for c in m.tool_calls or [] %}"
+    '{{ \'<tool_call>\\n{"name": "\' + c.function.name + \'", "arguments": \' }}'
+    "{{ (c.function.arguments | tojson) + '}\\n</tool_call>' }}"
+    "{% endfor %}{{ eos_token + '\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
 TEMPLATES = {"our own": DEFAULT_TEMPLATE, "ChatML": CHATML, "with a date": DATED}
 
 
@@ -105,6 +113,19 @@ def openai_preference(i: int) -> dict[str, Any]:
         "input": {"messages": long_chat(i)["messages"][:-1]},
         "preferred_output": [{"role": "assistant", "content": answer(i)}],
         "non_preferred_output": [{"role": "assistant", "content": "No."}],
+    }
+
+
+def tool_chat(i: int) -> dict[str, Any]:
+    function = {"name": "look_up", "arguments": json.dumps({"letter": i})}
+    call = {"id": f"call_{i}", "type": "function", "function": function}
+    return {
+        "messages": [
+            {"role": "user", "content": question(i)},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": f"call_{i}", "content": f"Letter {i}: settled."},
+            {"role": "assistant", "content": answer(i)},
+        ]
     }
 
 
@@ -175,7 +196,7 @@ def judged_prompts(loaded: LoadedModel, snapshot: Path, split: str) -> list[list
 def served_prompt(loaded: LoadedModel, messages: list[dict[str, Any]]) -> list[int]:
     """The prompt that the model server reads for a request with these messages."""
     request = parse_chat_request({"model": "tiny", "messages": messages})
-    return _rows_of(request, loaded)[0].writing.prompt
+    return rows_of(request, loaded)[0].writing.prompt
 
 
 def as_sent(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -223,7 +244,17 @@ def test_the_ids_are_the_same_on_another_day(base: LoadedModel, time_machine: An
     assert served_prompt(loaded, messages) == before
 
 
-def test_a_request_with_tools_is_refused_rather_than_read_in_another_way(base: LoadedModel) -> None:
-    turns = [{"role": "user", "content": "hi"}, {"role": "tool", "content": "4", "tool_call_id": "a"}]
-    with pytest.raises(UserError, match="role"):
-        served_prompt(base, turns)
+@pytest.mark.parametrize("template", [*TEMPLATES, "with tools"])
+def test_calls_and_results_are_read_as_they_were_learnt(
+    base: LoadedModel, frozen: Callable[[list[dict[str, Any]]], Path], template: str
+) -> None:
+    loaded = replace(base, chat_template=TEMPLATES.get(template, HERMES))
+    uploaded = [tool_chat(i) for i in range(COUNT)]
+    rows = list(read_rows(SnapshotRef(str(frozen(uploaded)))))
+    sent = [served_prompt(loaded, row["messages"][:-1]) for row in uploaded]
+    trained = trained_prompts(loaded, rows, "sft")
+    assert trained
+    assert all(texts[0] in sent for texts in trained)
+    text = loaded.tokenizer.decode(sent[0])
+    assert '<tool_call>\n{"name": "look_up", "arguments": {"letter": 0}}\n</tool_call>' in text
+    assert "<tool_response>" in text

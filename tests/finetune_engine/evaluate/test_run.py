@@ -106,6 +106,14 @@ def test_samples_hold_every_answer_and_agree_with_the_report(raw_spec, tmp_path)
     assert samples["base_nll"] != samples["tuned_nll"]
 
 
+def test_samples_say_how_sure_each_model_was_of_its_answer(raw_spec, tmp_path):
+    run_it(raw_spec, tmp_path / "out")
+    samples = pq.read_table(tmp_path / "out" / "samples.parquet").to_pydict()
+    assert all(0 < sure <= 1 for key in ("base", "tuned") for sure in samples[f"{key}_confidence"] if sure is not None)
+    assert any(sure is not None for sure in samples["tuned_confidence"])
+    assert samples["base_confidence"] != samples["tuned_confidence"]
+
+
 def test_the_same_spec_gives_the_same_report(raw_spec, tmp_path):
     first, _ = run_it(raw_spec, tmp_path / "one")
     second, _ = run_it(raw_spec, tmp_path / "two")

@@ -1,70 +1,26 @@
 """The application over real sockets, spoken to by the official SDK."""
 
-import contextlib
-import itertools
 import json
+import signal
 import socket
-import threading
-import time
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import httpx
 import openai
 import pytest
-import uvicorn
 
 from finetune_engine.errors import EngineError, UserError
-from finetune_engine.serve.app import build_app
-from finetune_engine.serve.exchange import Delta, Served, Token, Usage
-
-HELLO = [{"role": "user", "content": "hello"}]
+from tests.finetune_engine.serve.running import HELLO, Speaker, client_of, served, wait_for
 
 
-class SlowBackend:
-    """Says a word every ``pause`` seconds, until it has said ``words`` of them or is told to stop."""
-
-    def __init__(self, words=3, pause=0.0, error=None, error_after=0):
-        self.words, self.pause, self.error, self.error_after = words, pause, error, error_after
-        self.cancelled = threading.Event()
-        self.said = 0
-
-    def complete(self, request, cancelled):
-        for number in range(self.words):
-            if self.error and number >= self.error_after:
-                raise self.error
-            if cancelled.wait(self.pause):
-                self.cancelled.set()
-                return
-            self.said += 1
-            last = number == self.words - 1
-            yield Delta(0, f"w{number} ", (Token(f"w{number} ", -0.1),), "stop" if last else None)
-        yield Delta(usage=Usage(2, self.words), served=Served("d", "t"))
-
-    def loaded_models(self):
-        return ["slow"]
+def ask(url, **extra):
+    return client_of(url).chat.completions.create(model="speaker", messages=HELLO, **extra)
 
 
-@contextmanager
-def served(backend, uds=None, **options):
-    """A real uvicorn in a thread; gives the base URL."""
-    app = build_app(backend, **options)
-    listener = socket.socket(socket.AF_UNIX if uds else socket.AF_INET)
-    listener.bind(str(uds) if uds else ("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    until = time.monotonic() + 10
-    while not server.started and time.monotonic() < until:
-        time.sleep(0.01)
-    yield "http://site" if uds else f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    listener.close()
-
-
-def client_of(url, **options):
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="none", **({"max_retries": 0} | options))
+def in_flight(url):
+    return httpx.get(f"{url}/health").json()["in_flight"]
 
 
 @pytest.fixture
@@ -120,8 +76,8 @@ def test_plain_completions_work_whole_and_streamed(client):
 
 def test_mistakes_raise_the_sdks_own_exceptions(client):
     with pytest.raises(openai.BadRequestError) as bad:
-        client.chat.completions.create(model="base", messages=HELLO, response_format={"type": "json_object"})
-    assert bad.value.param == "response_format"
+        client.chat.completions.create(model="base", messages=HELLO, response_format={"type": "xml"})
+    assert bad.value.param.startswith("response_format")
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(model="nobody", messages=HELLO)
     assert missing.value.code == "model_not_found"
@@ -148,106 +104,163 @@ def test_it_speaks_over_a_unix_socket(backend, tmp_path):
 
 
 def test_health_answers_while_a_model_is_writing():
-    backend = SlowBackend(words=20, pause=0.05)
+    backend = Speaker(words=20, is_held=True)
     with served(backend) as url, ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(client_of(url).chat.completions.create, model="slow", messages=HELLO)
-        time.sleep(0.2)
-        started = time.monotonic()
-        health = httpx.get(f"{url}/health").json()
-        assert time.monotonic() - started < 0.5
+        writing = pool.submit(ask, url)
+        wait_for(lambda: in_flight(url) == 1)
+        assert httpx.get(f"{url}/health").json()["status"] == "healthy"
         assert not writing.done()
-        assert (health["status"], health["in_flight"]) == ("healthy", 1)
+        backend.let_say(20)
         assert writing.result().usage.completion_tokens == 20
-        assert httpx.get(f"{url}/health").json()["in_flight"] == 0
+        assert in_flight(url) == 0
 
 
 def test_the_first_words_come_before_the_last_are_written():
-    backend = SlowBackend(words=10, pause=0.05)
+    backend = Speaker(words=10, is_held=True)
     with served(backend) as url:
-        stream = client_of(url).chat.completions.create(model="slow", messages=HELLO, stream=True)
-        for chunk in stream:
-            if chunk.choices[0].delta.content:
-                assert backend.said < 5
-                break
-        assert sum(1 for _ in stream) >= 8
+        backend.let_say(1)
+        stream = ask(url, stream=True)
+        first = next(chunk for chunk in stream if chunk.choices[0].delta.content)
+        assert (first.choices[0].delta.content, backend.said) == ("w0 ", 1)
+        backend.let_say(9)
+        rest = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+    assert rest == "".join(f"w{number} " for number in range(1, 10))
 
 
-def hang_up_on(url, body, chunks):
-    """Send a request, read ``chunks`` pieces of the answer or wait 0.3 s, then close the connection."""
-    with (
-        contextlib.suppress(httpx.ReadTimeout),
-        httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=0.3) as response,
-    ):
-        for _ in zip(range(chunks), response.iter_bytes(), strict=False):
-            pass
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_a_client_that_hangs_up_stops_the_writing(stream):
-    backend = SlowBackend(words=1000, pause=0.02)
-    with served(backend) as url:
-        hang_up_on(url, {"model": "slow", "messages": HELLO, "stream": stream}, 3)
-        assert backend.cancelled.wait(5)
-        assert backend.said < 100
-        until = time.monotonic() + 5
-        while httpx.get(f"{url}/health").json()["in_flight"] and time.monotonic() < until:
-            time.sleep(0.02)
-        assert httpx.get(f"{url}/health").json()["in_flight"] == 0
+@pytest.mark.parametrize(("stream", "words"), [(True, 0), (True, 3), (False, 0), (False, 3)])
+def test_a_client_that_hangs_up_stops_the_writing_and_frees_its_place(stream, words):
+    backend = Speaker(words=1000, is_held=True)
+    with served(backend, max_in_flight=1) as url:
+        body = json.dumps({"model": "speaker", "messages": HELLO, "stream": stream}).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2]))) as caller:
+            caller.sendall(head.encode() + body)
+            wait_for(lambda: in_flight(url) == 1)
+            backend.let_say(words)
+            wait_for(lambda: backend.said == words)
+        assert backend.left.wait(30)
+        wait_for(lambda: in_flight(url) == 0)
+    assert backend.said == words
 
 
 def test_beyond_the_limit_callers_are_told_when_to_come_back():
-    backend = SlowBackend(words=20, pause=0.05)
+    backend = Speaker(words=20, is_held=True)
     with served(backend, max_in_flight=2) as url, ThreadPoolExecutor(2) as pool:
-        busy = [pool.submit(client_of(url).chat.completions.create, model="slow", messages=HELLO) for _ in range(2)]
-        time.sleep(0.3)
+        busy = [pool.submit(ask, url) for _ in range(2)]
+        wait_for(lambda: in_flight(url) == 2)
         with pytest.raises(openai.RateLimitError) as refused:
-            client_of(url).chat.completions.create(model="slow", messages=HELLO)
+            ask(url)
         assert int(refused.value.response.headers["retry-after"]) >= 1
         assert refused.value.type == "rate_limit_error"
+        backend.let_say(60)
         assert all(answer.result().choices[0].message.content for answer in busy)
-        assert client_of(url).chat.completions.create(model="slow", messages=HELLO).choices
+        assert ask(url).choices
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_an_answer_that_takes_too_long_is_given_up(stream):
-    backend = SlowBackend(words=100, pause=0.5)
+    backend = Speaker(is_held=True)
     with served(backend, deadline_seconds=0.2) as url:
         with pytest.raises(openai.InternalServerError) as late:
-            client_of(url).chat.completions.create(model="slow", messages=HELLO, stream=stream)
+            ask(url, stream=stream)
         assert late.value.status_code == 504
-        assert backend.cancelled.wait(5)
+        assert backend.left.wait(30)
 
 
 def test_an_error_in_the_middle_of_a_stream_reaches_the_reader():
-    backend = SlowBackend(words=5, error=EngineError("oom_gpu", "no memory"), error_after=2)
+    backend = Speaker(words=5, error=EngineError("oom_gpu", "no memory"), error_after=2)
     with served(backend) as url:
-        stream = client_of(url).chat.completions.create(model="slow", messages=HELLO, stream=True)
-        chunks = itertools.islice(stream, 3)
-        texts = [chunk.choices[0].delta.content for chunk in chunks]
+        stream = ask(url, stream=True)
+        texts = []
         with pytest.raises(openai.APIError) as caught:
-            list(stream)
+            texts.extend(chunk.choices[0].delta.content for chunk in stream)
         assert "".join(texts) == "w0 w1 "
         assert "no memory" not in str(caught.value)
 
 
 def test_an_unexpected_error_says_nothing_of_the_inside():
-    with served(SlowBackend(error=RuntimeError("/etc/secret"))) as url:
-        response = httpx.post(f"{url}/v1/chat/completions", json={"model": "slow", "messages": HELLO})
+    with served(Speaker(error=RuntimeError("/etc/secret"))) as url:
+        response = httpx.post(f"{url}/v1/chat/completions", json={"model": "speaker", "messages": HELLO})
     assert response.status_code == 500
     assert "secret" not in response.text
 
 
 def test_an_error_of_the_caller_before_the_first_word_has_its_own_status():
-    with served(SlowBackend(error=UserError("x", "No.", "messages", status=400))) as url:
-        body = {"model": "slow", "messages": HELLO, "stream": True}
+    with served(Speaker(error=UserError("x", "No.", "messages", status=400))) as url:
+        body = {"model": "speaker", "messages": HELLO, "stream": True}
         response = httpx.post(f"{url}/v1/chat/completions", json=body)
     assert (response.status_code, response.json()["error"]["param"]) == (400, "messages")
 
 
 @pytest.mark.parametrize("body", [b"{", b"[" * 100_000, b"\xff\xfe", b"[]"])
 def test_a_body_that_is_not_a_json_object_is_400(body):
-    with served(SlowBackend()) as url:
+    with served(Speaker()) as url:
         response = httpx.post(f"{url}/v1/chat/completions", content=body)
         assert response.status_code == 400
         assert response.json()["error"]["message"]
-        assert httpx.get(f"{url}/health").json()["in_flight"] == 0
+        assert in_flight(url) == 0
+
+
+def test_told_to_end_a_server_finishes_what_is_under_way_sends_new_callers_away_and_leaves():
+    backend = Speaker(words=20, is_held=True)
+    with served(backend) as url, ThreadPoolExecutor(1) as pool:
+        server = served.server
+        writing = pool.submit(ask, url)
+        wait_for(lambda: in_flight(url) == 1)
+        server.handle_exit(signal.SIGTERM, None)
+        refused = httpx.post(f"{url}/v1/chat/completions", json={"model": "speaker", "messages": HELLO})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+        assert int(refused.headers["retry-after"]) >= 1
+        assert httpx.get(f"{url}/health").json()["status"] == "draining"
+        assert not server.should_exit
+        backend.let_say(20)
+        assert writing.result().usage.completion_tokens == 20
+        wait_for(lambda: server.should_exit)
+
+
+def test_told_to_end_twice_a_server_leaves_at_once():
+    with served(Speaker(is_held=True)) as url, ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(ask, url)
+        wait_for(lambda: in_flight(url) == 1)
+        for _ in range(2):
+            served.server.handle_exit(signal.SIGTERM, None)
+        with pytest.raises(openai.APIError):
+            asked.result()
+
+
+def test_at_the_signal_to_end_the_process_ends_with_success(tmp_path):
+    (tmp_path / "models.json").write_text('{"models": []}')
+    where = tmp_path / "s.sock"
+    command = ["serve", "--models", str(tmp_path / "models.json"), "--uds", str(where), "--out", str(tmp_path / "out")]
+    program = subprocess.Popen([sys.executable, "-m", "finetune_engine", *command], stdout=subprocess.DEVNULL)
+    try:
+        wait_for(where.exists, 300)
+        program.terminate()
+        assert program.wait(120) == 0
+    finally:
+        program.kill()
+        program.wait()
+
+
+def test_a_model_is_loaded_before_anybody_asks(backend):
+    with served(backend) as url:
+        answer = httpx.post(f"{url}/v1/load", json={"model": "tuned"}, timeout=60).json()
+        assert answer["loaded"] is True
+        assert len(answer["template_sha256"]) == 64
+        assert httpx.get(f"{url}/health").json()["models"] == ["tuned"]
+        missing = httpx.post(f"{url}/v1/load", json={"model": "nobody"})
+        assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+
+
+def test_health_tells_device_backends_and_memory(backend):
+    with served(backend) as url:
+        health = httpx.get(f"{url}/health").json()
+    assert health["device"] in ("cpu", "cuda")
+    assert health["backends"] == ["in_process"]
+    assert health["memory_bytes"] > 0
+
+
+def test_a_body_over_the_limit_is_413():
+    with served(Speaker()) as url:
+        response = httpx.post(f"{url}/v1/chat/completions", content=b"x" * (9 * 2**20))
+    assert response.status_code == 413

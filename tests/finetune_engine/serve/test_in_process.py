@@ -1,11 +1,16 @@
+import queue
 import threading
-import time
+from shutil import copytree
 
 import pytest
 
 from finetune_engine.catalogue.reference import BaseModelRef
-from finetune_engine.errors import UserError
+from finetune_engine.errors import EngineError, UserError
 from finetune_engine.generate import generate_batch
+from finetune_engine.serve.backends import in_process
+from finetune_engine.serve.backends.base_worker import BaseWorker
+from finetune_engine.serve.backends.in_process import InProcessBackend, ModelFiles
+from finetune_engine.serve.embed import hidden_means
 from finetune_engine.serve.exchange import CompletionRequest, Message
 from finetune_engine.serve.live_batch import LiveBatch
 from finetune_engine.serve.openai_format import gather
@@ -130,38 +135,53 @@ def test_a_prompt_longer_than_the_context_is_refused_and_the_next_caller_is_serv
     assert ask(backend, "base", "rent").choices[0].finish_reason in ("stop", "length")
 
 
+ENDLESS = {"messages": (Message("user", "rent"),), "temperature": 0.0, "logit_bias": {1: -100.0}}
+
+
 def test_a_cancelled_request_stops_writing(backend, monkeypatch):
-    steps = []
+    steps, go_on = [], threading.Event()
     step = LiveBatch.step
-    monkeypatch.setattr(LiveBatch, "step", lambda batch: (time.sleep(0.005), steps.append(1), step(batch))[-1])
-    request = CompletionRequest(
-        model="base", messages=(Message("user", "rent"),), temperature=0.0, max_tokens=200, logit_bias={1: -100.0}
-    )
+
+    def held(batch):
+        if any(row.has_begun for row in batch.all_rows()):
+            go_on.wait(60)
+        steps.append(len(batch.all_rows()))
+        return step(batch)
+
+    monkeypatch.setattr(LiveBatch, "step", held)
     cancelled = threading.Event()
-    deltas = backend.complete(request, cancelled)
+    deltas = backend.complete(CompletionRequest(model="base", max_tokens=200, **ENDLESS), cancelled)
     next(deltas)
     cancelled.set()
+    go_on.set()
     assert list(deltas) == []
     assert ask(backend, "base", "rent", max_tokens=1).usage.completion_tokens == 1
     assert len(steps) < 100
 
 
 def test_a_request_joins_one_that_is_under_way(backend, monkeypatch, expected):
+    widths, has_come = [], threading.Event()
     step = LiveBatch.step
-    widths = []
-    monkeypatch.setattr(
-        LiveBatch, "step", lambda batch: (time.sleep(0.005), widths.append(len(batch.rows)), step(batch))[-1]
-    )
-    request = CompletionRequest(
-        model="base", messages=(Message("user", "rent"),), temperature=0.0, max_tokens=150, logit_bias={1: -100.0}
-    )
+
+    def held(batch):
+        if any(row.has_begun for row in batch.all_rows()):
+            has_come.wait(60)
+        widths.append(len(batch.rows))
+        return step(batch)
+
+    monkeypatch.setattr(LiveBatch, "step", held)
+    request = CompletionRequest(model="base", max_tokens=150, **ENDLESS)
     long = backend.complete(request)
     first = next(long)
-    assert_same(ask(backend, "base", QUESTIONS[2]), expected["base"][2])
+    joining = CompletionRequest(model="base", messages=(Message("user", QUESTIONS[2]),), temperature=0.0, max_tokens=24)
+    told = queue.SimpleQueue()
+    backend.submit(joining, threading.Event(), told.put)
+    has_come.set()
+    assert_same(gather(joining, (delta for deltas in iter(told.get, None) for delta in deltas)), expected["base"][2])
     assert max(widths) == 2
-    told = [token.logprob for delta in (first, *long) for token in delta.tokens]
+    written = [token.logprob for delta in (first, *long) for token in delta.tokens]
     alone = gather(request, backend.complete(request)).choices[0].tokens
-    assert told == pytest.approx([token.logprob for token in alone], abs=1e-4)
+    assert written == pytest.approx([token.logprob for token in alone], abs=1e-4)
 
 
 def test_a_plain_text_is_continued(backend):
@@ -172,10 +192,6 @@ def test_a_plain_text_is_continued(backend):
 
 
 def test_the_least_recently_used_base_makes_room_for_a_new_one(tiny_model, tmp_path):
-    from shutil import copytree
-
-    from finetune_engine.serve.backends.in_process import InProcessBackend, ModelFiles
-
     names = ("a", "b", "c")
     folders = {name: copytree(tiny_model, tmp_path / name) for name in names}
     serving = InProcessBackend(
@@ -186,3 +202,37 @@ def test_the_least_recently_used_base_makes_room_for_a_new_one(tiny_model, tmp_p
     assert serving.loaded_models() == ["b", "c"]
     assert ask(serving, "a", "rent", max_tokens=2).usage.completion_tokens <= 2
     serving.close()
+
+
+def test_a_worker_that_fails_tells_those_who_wait_and_another_takes_its_place(backend, monkeypatch):
+    assert ask(backend, "base", "rent", max_tokens=1).choices[0].finish_reason
+    failed = threading.Event()
+
+    def fail(worker):
+        failed.set()
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(BaseWorker, "_turns", fail)
+    with pytest.raises(EngineError, match="in the middle of its work"):
+        ask(backend, "base", "rent")
+    monkeypatch.undo()
+    assert failed.is_set()
+    assert ask(backend, "base", "rent", max_tokens=1).choices[0].finish_reason
+    assert backend.load("base")
+
+
+def test_many_texts_are_embedded_a_few_at_a_time(backend, monkeypatch):
+    read = []
+
+    def noted(loaded, texts):
+        read.append(len(texts))
+        return hidden_means(loaded, texts)
+
+    monkeypatch.setattr(in_process, "EMBEDDED_AT_ONCE", 2)
+    monkeypatch.setattr(in_process, "hidden_means", noted)
+    made = backend.embed_files(backend._resolve("base"), QUESTIONS)
+    assert read == [2, 1]
+    alone = [backend.embed_files(backend._resolve("base"), [question]) for question in QUESTIONS]
+    assert made.prompt_tokens == sum(one.prompt_tokens for one in alone)
+    for vector, one in zip(made.vectors, alone, strict=True):
+        assert vector == pytest.approx(one.vectors[0], abs=1e-5)

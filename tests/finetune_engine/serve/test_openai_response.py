@@ -57,6 +57,14 @@ def test_every_chunk_of_a_plain_stream_has_a_choice_and_the_last_carries_the_ext
     assert sum("tunesmith" in chunk for chunk in chunks) == 1
 
 
+def test_the_last_words_and_the_end_of_a_chat_are_two_chunks_and_nothing_follows_the_end():
+    writer = ChunkWriter(CHAT, NAME)
+    chunks = [chunk for delta in (*DELTAS[:2], DELTAS[1]) for chunk in writer.write(delta)]
+    chunks += writer.closing(Usage(3, 2), {})
+    told = [(chunk["choices"][0]["delta"], chunk["choices"][0]["finish_reason"]) for chunk in chunks]
+    assert told == [({"content": "Gr"}, None), ({"content": "ü"}, None), ({}, "stop")]
+
+
 def test_asked_for_usage_comes_in_a_chunk_of_its_own():
     request = CompletionRequest(model="m", messages=(Message("user", "hi"),), include_usage=True)
     chunks = chunks_of(request)
@@ -70,6 +78,14 @@ def test_text_offsets_of_a_streamed_completion_go_on_counting():
     request = CompletionRequest(model="m", prompt="x", top_logprobs=0)
     offsets = [chunk["choices"][0]["logprobs"]["text_offset"] for chunk in chunks_of(request)]
     assert offsets == [[0], [2]]
+
+
+def test_of_rivals_that_read_alike_the_likeliest_is_told():
+    request = CompletionRequest(model="m", prompt="x", top_logprobs=2)
+    rivals = (Alternative("\ufffd", -0.5), Alternative("\ufffd", -3.0))
+    reply = gather(request, [Delta(0, "é", (Token("é", -0.5, rivals),), "stop")])
+    told = response_body(request, NAME, reply, {})["choices"][0]["logprobs"]
+    assert told["top_logprobs"] == [{"\ufffd": -0.5}]
 
 
 def test_what_the_caller_can_mend_is_told_and_what_is_ours_is_not():

@@ -30,8 +30,16 @@ def test_a_model_is_found_and_a_replaced_file_is_read_again(tmp_path):
     assert registry.resolve("m").adapter is None
 
 
-def test_a_broken_file_is_ours_to_mend(tmp_path):
+def test_a_model_says_who_reads_its_files(tmp_path):
     path = tmp_path / "models.json"
-    path.write_text('{"models": [{}]}')
+    write(path, [ENTRY, ENTRY | {"model_id": "fast", "backend": "vllm"}])
+    registry = ModelRegistry(path)
+    assert (registry.resolve("m").backend, registry.resolve("fast").backend) == ("in_process", "vllm")
+
+
+@pytest.mark.parametrize("entry", [{}, "m", [], ENTRY | {"backend": "magic"}])
+def test_a_broken_file_is_ours_to_mend(tmp_path, entry):
+    path = tmp_path / "models.json"
+    write(path, [entry])
     with pytest.raises(EngineError):
         ModelRegistry(path).resolve("m")
