@@ -16,7 +16,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from serving_app.replicas import UNIX_PREFIX
+from finetune_engine.errors import UserError
+from serving_app.replicas.pool import UNIX_PREFIX
 
 
 class Command(BaseCommand):
@@ -38,16 +39,18 @@ class Command(BaseCommand):
         """Serve until told to end."""
         # Spinning threads starve the other programs of a small machine; must be set before torch is imported.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        from serving_app.inference import InferenceServer
+        from serving_app.replicas.inference import InferenceServer
 
         address, listener = _listen(str(options["bind"]))
         server = InferenceServer(address=address, max_models=options["max_models"])
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: server.end())
+            signal.signal(number, lambda *_: server.drain())
         self.stdout.write(f"answering at {address}")
         self.stdout.flush()
         try:
             server.run(listener)
+        except UserError as error:
+            raise CommandError(error.sentence) from error
         finally:
             listener.close()
             if address.startswith(UNIX_PREFIX) and server.is_ours:
@@ -90,4 +93,18 @@ def _listen(bind: str) -> tuple[str, socket.socket]:
     except OSError as error:
         raise CommandError(f"cannot listen at {bind}: {error}") from error
     listener.listen(128)
-    return f"http://{host or '127.0.0.1'}:{listener.getsockname()[1]}", listener
+    return f"http://{_reachable(host)}:{listener.getsockname()[1]}", listener
+
+
+def _reachable(host: str) -> str:
+    """The name under which others reach a server that listens at ``host``."""
+    if settings.INFERENCE_ADDRESS:
+        return str(settings.INFERENCE_ADDRESS)
+    if host not in ("0.0.0.0", "::", "*"):  # noqa: S104  compared, not bound
+        return host or "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only says which of our addresses leads outside
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
