@@ -7,19 +7,19 @@ import ipaddress
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from accounts_app.views.access import public_page
-from serving_app import metrics as _metrics  # noqa: F401  registers the figures
+from serving_app.metrics import exposition
 
 
 @public_page
 def metrics(request: HttpRequest) -> HttpResponse:
-    """All figures of this process. With METRICS_TOKEN, to whoever sends it as a Bearer; without, to this machine
+    """All figures of this machine's web processes. With METRICS_TOKEN, to whoever sends it as a Bearer; without, to this machine
     only. For everybody else there is no such page."""
     if not _may_read(request):
         raise Http404("no such page")
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _may_read(request: HttpRequest) -> bool:

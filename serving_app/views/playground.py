@@ -14,17 +14,18 @@ from accounts_app.permissions import Actor
 from accounts_app.views.access import project_page
 from finetune_engine.errors import UserError
 from finetune_engine.serve.openai_format.response import EXTENSION
-from jobs_app.models import TrainedModel
-from serving_app.answering import Question, answer, answer_in_pieces
-from serving_app.playground import Pane, playground_panes, playground_question
-from serving_app.queries import current_deployment, served_model
+from serving_app.choices import PRODUCTION
+from serving_app.gateway.answering import Question, answer, answer_in_pieces
+from serving_app.playground import NOTHING, answer_facts, chosen_panes, model_choices, playground_question
+from serving_app.queries import current_deployment
 from web_kit.sse import ServerSentEvent, sse_response
 
 
 @project_page({"GET": Act.PREDICT})
 def playground(request: HttpRequest, actor: Actor) -> HttpResponse:
-    """One model beside its base: ``?model=`` names it, else what is in use."""
-    return _page(request, actor, request.GET.get("model", ""))
+    """Two models side by side: ``?model=`` names the first, else what is in use; ``?beside=`` the second, else the first
+    one's base."""
+    return _page(request, actor, request.GET.get("model", ""), request.GET.get("beside", ""))
 
 
 @project_page({"POST": Act.PREDICT})
@@ -33,31 +34,38 @@ def playground_answer(request: HttpRequest, actor: Actor) -> HttpResponseBase:
     fields = {name: str(value) for name, value in request.POST.items()}
     if "text/event-stream" in request.headers.get("Accept", ""):
         return sse_response(_events(playground_question(actor, fields)))
-    turn: dict[str, Any] = {"text": fields.get("text", "")}
+    shown = fields.get("model", ""), fields.get("beside", "")
+    turn: dict[str, Any] = {name: fields.get(name, "") for name in ("text", "system", "temperature", "max_tokens")}
     try:
         body = async_to_sync(answer)(playground_question(actor, fields))
     except UserError as error:
-        return _page(request, actor, fields.get("model", ""), turn | {"error": error.sentence}, status=error.status)
-    turn |= {"answer": body["choices"][0]["message"]["content"], "facts": body[EXTENSION]}
-    return _page(request, actor, fields.get("model", ""), turn)
+        return _page(request, actor, *shown, turn | {"error": error.sentence}, status=error.status)
+    extension = body[EXTENSION]
+    turn |= {"answer": body["choices"][0]["message"]["content"], "facts": answer_facts(extension)}
+    turn |= {"request_id": extension["request_id"]}
+    return _page(request, actor, *shown, turn)
 
 
 def _page(
-    request: HttpRequest, actor: Actor, wanted: str, turn: dict[str, Any] | None = None, status: int = 200
+    request: HttpRequest,
+    actor: Actor,
+    model: str,
+    beside: str,
+    turn: dict[str, Any] | None = None,
+    status: int = 200,
 ) -> HttpResponse:
-    context = {"project": actor.project, "panes": _panes(actor, wanted), "turn": turn, "may_predict": True}
-    return render(request, "serving_app/playground.html", context, status=status)
-
-
-def _panes(actor: Actor, wanted: str) -> list[Pane]:
     deployment = current_deployment(actor.project)
-    if not wanted or wanted == "production":
-        return playground_panes(actor.project, deployment)
-    model = served_model(actor.project, wanted)
-    trained = TrainedModel.objects.filter(project=actor.project, api_name=model.name).first()
-    if trained is None:
-        return [Pane(model.name, model.name)]
-    return [Pane(trained.api_name, trained.name), Pane(trained.base_model_key, trained.base_model_key)]
+    context = {
+        "project": actor.project,
+        "panes": chosen_panes(actor.project, deployment, model, beside),
+        "choices": model_choices(actor.project, deployment),
+        "model": model or PRODUCTION,
+        "beside": beside,
+        "nothing": NOTHING,
+        "turn": turn,
+        "may_predict": True,
+    }
+    return render(request, "serving_app/playground.html", context, status=status)
 
 
 async def _events(question: Question) -> AsyncIterator[ServerSentEvent]:
@@ -74,7 +82,9 @@ async def _events(question: Question) -> AsyncIterator[ServerSentEvent]:
     yield ServerSentEvent(
         event="done",
         data={
+            "facts": answer_facts(done),
             "confidence": done.get("confidence"),
+            "needs_human": bool(done.get("needs_human")),
             "latency": done.get("latency_seconds"),
             "completion_tokens": done.get("completion_tokens"),
             "cached": done.get("cached"),

@@ -2,15 +2,22 @@
 
    form[data-playground]             posts its fields (with the CSRF token) to its action
    textarea[data-playground-input]   the question; Ctrl or Cmd + Enter sends
-   button[data-playground-stop]      hidden until an answer is being written
+   button[data-playground-stop]      hidden until an answer is being written; Escape does the same
+   button[data-playground-anew]      hidden until something was asked; empties the conversation
+   template[data-feedback-template]  the form form[data-feedback] that is put under each answer; the word REQUEST in it
+                                     becomes the answer's request id
    [data-playground-pane]            one or more, also outside the form: data-model (sent as the field "model"; one
                                      request per pane); holds [data-playground-messages]
-   Words on the form: data-word-you, data-word-model, data-word-confidence, data-word-latency, data-word-tokens,
-   data-word-stopped, data-word-failed, data-word-low
+   Words on the form: data-word-you, data-word-model, data-word-stopped, data-word-failed
 
    Sent besides the form's fields: model (of the pane) and history = JSON [{role, content}] of the pane's finished
-   turns. The answer is text/event-stream: token {text} · done {confidence, latency, completion_tokens, cached} ·
-   error {message}. A JSON answer {"error": {"message"}} is shown as well. Every text is set as a text node.          */
+   turns. The answer is text/event-stream: token {text} · done {facts: [sentence], request_id} · error {message}. A JSON
+   answer {"error": {"message"}} is shown as well. Every text is set as a text node.
+
+   form[data-feedback] posts the button that was pressed with its fields and shows the sentence of the JSON answer in
+   [data-feedback-said]; [data-feedback-more] opens with a thumb down, [data-feedback-undo] is shown after a verdict.  */
+
+class Told extends Error {} // a sentence of the server; what a browser throws is in its own jargon
 
 async function* readEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
@@ -41,6 +48,10 @@ function parseEvent(block) {
     if (line.startsWith("data:")) data.push(line.slice(5).replace(/^ /, ""));
   }
   return data.length ? { name, data: JSON.parse(data.join("\n")) } : null;
+}
+
+function sentenceOf(error, words) {
+  return (error instanceof Told && error.message) || words.wordFailed;
 }
 
 function bubble(role, name, text) {
@@ -77,7 +88,7 @@ class Pane {
       this.foot(answer, done);
     } catch (error) {
       if (signal.aborted) this.note(answer, words.wordStopped);
-      else this.fail(answer, error.message || words.wordFailed);
+      else this.fail(answer, sentenceOf(error, words));
     } finally {
       answer.removeAttribute("aria-busy");
     }
@@ -91,24 +102,36 @@ class Pane {
     const kind = response.headers.get("Content-Type") || "";
     if (!kind.startsWith("text/event-stream")) {
       const data = kind.includes("json") ? await response.json() : {};
-      throw new Error(data.error?.message || this.form.dataset.wordFailed);
+      throw new Told(data.error?.message || "");
     }
     for await (const event of readEvents(response.body)) {
       if (event.name === "token") onPiece(String(event.data.text ?? ""));
-      if (event.name === "error") throw new Error(event.data.message || this.form.dataset.wordFailed);
+      if (event.name === "error") throw new Told(event.data.message || "");
       if (event.name === "done") return event.data;
     }
-    throw new Error(this.form.dataset.wordFailed); // the stream broke off
+    throw new Told(""); // the stream broke off
   }
 
   foot(answer, done) {
-    const words = this.form.dataset;
-    const format = (value, digits) => new Intl.NumberFormat(document.documentElement.lang || "en", { maximumFractionDigits: digits }).format(value);
-    const facts = [];
-    if (typeof done.confidence === "number") facts.push(`${words.wordConfidence || "Confidence"} ${format(done.confidence * 100, 0)}%`);
-    if (typeof done.latency === "number") facts.push(`${words.wordLatency || "Time"} ${format(done.latency, 2)} s`);
-    if (typeof done.completion_tokens === "number") facts.push(`${format(done.completion_tokens, 0)} ${words.wordTokens || "tokens"}`);
-    if (facts.length) this.note(answer, ...facts);
+    this.note(answer, ...(done.facts || []));
+    if (done.request_id) this.askOpinion(answer, done.request_id);
+  }
+
+  askOpinion(answer, requestId) {
+    const template = document.querySelector("template[data-feedback-template]");
+    if (!template) return;
+    const box = template.content.cloneNode(true);
+    for (const node of box.querySelectorAll("[id], [for], [action]")) {
+      for (const name of ["id", "for", "action"]) {
+        if (node.hasAttribute(name)) node.setAttribute(name, node.getAttribute(name).replace("REQUEST", requestId));
+      }
+    }
+    answer.append(box);
+  }
+
+  clear() {
+    this.history = [];
+    this.list.replaceChildren();
   }
 
   note(answer, ...facts) {
@@ -134,6 +157,7 @@ class Playground {
     this.form = form;
     this.input = form.querySelector("[data-playground-input]");
     this.stop = form.querySelector("[data-playground-stop]");
+    this.anew = form.querySelector("[data-playground-anew]");
     const panes = document.querySelectorAll("[data-playground-pane]");
     this.panes = [...panes].map((node) => new Pane(node, form));
     form.addEventListener("submit", (event) => {
@@ -147,7 +171,16 @@ class Playground {
         form.requestSubmit();
       }
     });
+    document.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.controller?.abort();
+    });
     this.stop?.addEventListener("click", () => this.controller?.abort());
+    this.anew?.addEventListener("click", () => {
+      this.controller?.abort();
+      this.panes.forEach((pane) => pane.clear());
+      this.anew.hidden = true;
+      this.input.focus();
+    });
   }
 
   async ask() {
@@ -157,14 +190,47 @@ class Playground {
     const send = this.form.querySelector('button[type="submit"], button:not([type])');
     if (send) send.disabled = true;
     if (this.stop) this.stop.hidden = false;
+    if (this.anew) this.anew.hidden = false;
     const work = Promise.all(this.panes.map((pane) => pane.ask(question, this.controller.signal)));
     this.input.value = "";
     await work;
     this.controller = null;
     if (send) send.disabled = false;
     if (this.stop) this.stop.hidden = true;
-    this.input.focus();
+    if (!document.activeElement?.closest("[data-feedback]")) this.input.focus();
   }
 }
+
+async function sendFeedback(form, button) {
+  const body = new FormData(form);
+  body.set(button.name, button.value);
+  const response = await fetch(form.action, { method: "POST", body, headers: { Accept: "application/json" }, credentials: "same-origin" });
+  const kind = response.headers.get("Content-Type") || "";
+  const told = kind.includes("json") ? await response.json() : {};
+  if (!response.ok) throw new Told(told.error?.message || "");
+  return told;
+}
+
+document.addEventListener("submit", async (event) => {
+  const form = event.target.closest("form[data-feedback]");
+  const button = event.submitter;
+  if (!form || !button) return;
+  event.preventDefault();
+  const said = form.querySelector("[data-feedback-said]");
+  const more = form.querySelector("[data-feedback-more]");
+  const undo = form.querySelector("[data-feedback-undo]");
+  try {
+    const told = await sendFeedback(form, button);
+    said.textContent = told.sentence;
+    undo.hidden = !told.verdict;
+    for (const thumb of form.querySelectorAll("button.button-icon")) {
+      thumb.setAttribute("aria-pressed", String(thumb.value === told.verdict));
+    }
+    more.open = told.verdict === "bad" && !told.corrected;
+    if (more.open) more.querySelector("textarea")?.focus();
+  } catch (error) {
+    said.textContent = sentenceOf(error, form.dataset);
+  }
+});
 
 document.querySelectorAll("form[data-playground]").forEach((form) => new Playground(form));

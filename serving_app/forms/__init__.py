@@ -1,0 +1,1 @@
+"""The forms of this app's pages, a file for each page."""
