@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -35,6 +38,13 @@ def checked_messages(messages: Any, *, is_plain_text: bool = False) -> list[dict
     if clean[-1]["role"] != "assistant" or not (clean[-1]["content"] or "").strip():
         raise UserError("empty_answer", _("Write the answer: it is what the model learns."), field="answer")
     return clean
+
+
+def row_key(messages: Sequence[Mapping[str, Any]], worse: str = "") -> str:
+    """One name for a proposed row with these texts, whoever proposes it. ``worse`` is part of it where the data keeps pairs of a
+    better and a worse answer."""
+    said = [[message.get("role"), message.get("content")] for message in messages]
+    return hashlib.sha256(json.dumps([said, worse], ensure_ascii=True).encode()).hexdigest()
 
 
 def check_size(messages: list[dict[str, Any]]) -> None:

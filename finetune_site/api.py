@@ -26,7 +26,18 @@ from jobs_app.api import router as jobs
 from jobs_app.api.advice import router as job_advice
 from jobs_app.api.connections import router as providers
 from jobs_app.api.models import router as job_models
-from serving_app.api import router as serving
+from serving_app.api.alerts import router as alerts
+from serving_app.api.caches import router as caches
+from serving_app.api.confidence import router as confidence
+from serving_app.api.deployments import router as deployments
+from serving_app.api.exports import router as exports
+from serving_app.api.feedback import router as feedback
+from serving_app.api.improvement import router as improvement
+from serving_app.api.limits import router as key_limits
+from serving_app.api.predictions import router as predictions
+from serving_app.api.to_check import router as to_check
+from serving_app.api.usage import router as usage
+from serving_app.api.watch import router as watch
 from web_kit.errors import answer_to, json_error
 from work_kit.notifications.api import router as webhooks
 
@@ -40,7 +51,12 @@ api = NinjaAPI(
 _ROUTERS = [datasets, review, uploads, data_policy, snapshots, provenance]
 _ROUTERS += [job_advice, jobs, job_models, providers, comparisons]
 # "evaluations/compare" stands before "evaluations/{id}".
-_ROUTERS += [evaluations_over_time, evaluations, reports, human_reviews, rules, regressions, serving, webhooks]
+_ROUTERS += [evaluations_over_time, evaluations, reports, human_reviews, rules, regressions]
+# "predictions/to-check" stands before "predictions/{id}".
+_ROUTERS += [confidence, to_check]
+_ROUTERS += [watch, alerts, deployments, exports, predictions, feedback, improvement, webhooks]
+_ROUTERS += [key_limits, usage]
+_ROUTERS += [caches]
 for _router in _ROUTERS:
     api.add_router("", _router)
 

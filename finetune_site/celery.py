@@ -23,6 +23,31 @@ app.conf.beat_schedule = {
         "schedule": min(5.0, _lease_seconds / 6),
         "options": {"queue": "cpu", "expires": _lease_seconds},
     },
+    "look-after-deployments": {
+        "task": "serving_app.tasks.look_after_deployments",
+        "schedule": 5.0,
+        "options": {"queue": "cpu", "expires": 30},
+    },
+    "check-alerts": {
+        "task": "serving_app.tasks.check_alerts",
+        "schedule": 60.0,
+        "options": {"queue": "cpu", "expires": 60},
+    },
+    "prune-log": {
+        "task": "serving_app.tasks.prune_log",
+        "schedule": 600.0,
+        "options": {"queue": "cpu", "expires": 600},
+    },
+    "look-for-drift": {
+        "task": "serving_app.tasks.look_for_drift",
+        "schedule": 900.0,
+        "options": {"queue": "cpu", "expires": 900},
+    },
+    "calibrate-finished": {
+        "task": "serving_app.tasks.calibrate_finished",
+        "schedule": 300.0,
+        "options": {"queue": "cpu", "expires": 300},
+    },
     "keep-house": {"task": "jobs_app.tasks.keep_house", "schedule": 86_400.0, "options": {"queue": "cpu"}},
     "tidy-data": {"task": "datasets_app.tasks.tidy_data", "schedule": 60.0, "options": {"queue": "cpu"}},
 }

@@ -101,9 +101,14 @@ class Journey:
         """Sign for the model and deploy it, then one answer by ``/predict``; the model server may still be loading."""
         bar = self.progress.add_task("Deployment and one answer", total=100)
         wanted = {"model": model, "sign_off": SIGN_OFF, "evaluation": evaluation}
-        self.call("POST", "/api/v1/deployments", json=wanted)
+        made = self.call("POST", "/api/v1/deployments", json=wanted)
         self.progress.update(bar, completed=50)
         deadline = time.monotonic() + seconds
+        while made["status"] == "preparing" and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            made = self.call("GET", f"/api/v1/deployments/{made['id']}")
+        if made["status"] != "active":
+            raise DemoFailed(f"Deployment: {made['status']}: {made['problem']}")
         while True:
             response = self.client.post("/predict", json={"text": QUESTION, "max_tokens": 12, "temperature": 0})
             if response.status_code == 200:

@@ -25,6 +25,18 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
 
 
+def limit(name: str, default: int | None = None) -> int | None:
+    """A limit: a whole number, or ``none`` for no limit."""
+    value = os.environ.get(name, "").strip().lower()
+    if value == "":
+        return default
+    if value == "none":
+        return None
+    if not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} is a whole number or 'none'; it is {value!r}.")
+    return int(value)
+
+
 def kept_secret(path: Path) -> str:
     """The secret in this file, made on the first call (50 characters, readable by the owner only)."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from accounts_app.choices import Act
 from accounts_app.permissions import actor_from_key
 from finetune_engine.errors import UserError
+from serving_app.choices import ReplicaState
 from serving_app.queries import current_deployment, fresh_replicas
 
 
@@ -26,11 +27,12 @@ def health_of_key(request: HttpRequest) -> str | None:
 
 
 def readiness() -> dict[str, str]:
-    """``database`` and ``model_server``: ``ok`` or ``unavailable``."""
+    """``database`` and ``model_server``: ``ok`` or ``unavailable``. A model server that is about to end does not count."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         database = "ok"
     except DatabaseError:
         return {"database": "unavailable", "model_server": "unavailable"}
-    return {"database": database, "model_server": "ok" if fresh_replicas() else "unavailable"}
+    takes_questions = any(replica.state == ReplicaState.READY for replica in fresh_replicas())
+    return {"database": database, "model_server": "ok" if takes_questions else "unavailable"}

@@ -20,6 +20,7 @@ from evaluation_app.queries.waiting import waiting_review
 from jobs_app import queries as training
 from jobs_app.models import TrainedModel, TrainingJob
 from serving_app import queries as serving
+from serving_app.queries.improvement import new_complaints
 from work_kit.choices import TERMINAL, State
 
 
@@ -56,6 +57,7 @@ class _Standing:
     votes_missing: int
     review_id: str
     is_signed: bool
+    complaints: int
     may_train: bool
     may_review: bool
     may_own: bool
@@ -65,7 +67,7 @@ class _Standing:
 
 
 def journey(actor: Actor) -> Journey:
-    """The newest of everything in this project, as seven steps with one next act (at most twelve queries)."""
+    """The newest of everything in this project, as seven steps with one next act (at most thirteen queries)."""
     project = actor.project
     deployment = serving.current_deployment(project)
     model = training.trained_models(project).first()
@@ -82,6 +84,7 @@ def journey(actor: Actor) -> Journey:
         votes_missing=review.missing if review else 0,
         review_id=review.id if review else "",
         is_signed=bool(model and evaluation and evaluations.is_signed_off(model)),
+        complaints=new_complaints(project) if deployment else 0,
         may_train=actor.may(Act.TRAIN),
         may_review=actor.may(Act.REVIEW),
         may_own=actor.may(Act.OWN),
@@ -202,6 +205,10 @@ def _judged(at: _Standing, name: str, url: str) -> Step:
 def _use(at: _Standing) -> Step:
     name = _("Use")
     url = at.url("serving:detail")
+    if at.deployed and at.complaints:
+        waiting = ngettext("%(n)s complaint waits.", "%(n)s complaints wait.", at.complaints) % {"n": at.complaints}
+        sentence = _("%(name)s answers.") % {"name": at.deployed} + f" {waiting}"
+        return Step(name, "warn", sentence, url, _("Learn from them"), at.url("serving:improvement"))
     if at.deployed:
         return Step(name, "done", _("%(name)s answers.") % {"name": at.deployed}, url, _("Try it"), url)
     if at.model is not None and at.model.remote_name:

@@ -21,7 +21,8 @@ LONGEST_PAUSE_SECONDS = 30.0
 
 @dataclass
 class Program:
-    """One program. ``stop_seconds`` is how long it may take to end; ``order`` says who ends first (lowest)."""
+    """One program. ``stop_seconds`` is how long it may take to end; ``order`` says who ends first (lowest). Of several of one
+    ``kind`` each has its number behind the name."""
 
     name: str
     arguments: list[str]
@@ -32,6 +33,11 @@ class Program:
     started_at: float = 0.0
     pause_seconds: float = 1.0
     restart_at: float = 0.0
+
+    @property
+    def kind(self) -> str:
+        """What ``--only`` chooses by: the name without its number."""
+        return self.name.rstrip("0123456789")
 
 
 class Processes:
@@ -46,9 +52,9 @@ class Processes:
 
     def say(self, name: str, line: str) -> None:
         """Print one line under a program's name."""
-        label = f"{name:>5} │ "
+        label = f"{name:>6} │ "
         if self._colour:
-            label = f"\x1b[{COLOURS.get(name, 37)}m{label}\x1b[0m"
+            label = f"\x1b[{COLOURS.get(name.rstrip('0123456789'), 37)}m{label}\x1b[0m"
         with self._lock:
             self._out.write(label + line.rstrip("\n") + "\n")
             self._out.flush()

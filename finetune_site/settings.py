@@ -167,6 +167,21 @@ MINIMUM_FREE_MEMORY_BYTES = int(os.environ.get("MINIMUM_FREE_MEMORY_BYTES") or 1
 REMOTE_JOBS_AT_ONCE = int(os.environ.get("REMOTE_JOBS_AT_ONCE") or 8)  # that one worker watches at providers
 PROVIDER_POLL_SECONDS = float(os.environ.get("PROVIDER_POLL_SECONDS") or 30)  # between two looks at a provider's job
 INFERENCE_BIND = os.environ.get("INFERENCE_BIND") or f"unix:{RUN_DIR / 'inference.sock'}"
+# How much a key may ask; its owner may set other limits for it.
+KEY_REQUESTS_PER_MINUTE = environment.limit("KEY_REQUESTS_PER_MINUTE", default=600)
+KEY_TOKENS_PER_MINUTE = environment.limit("KEY_TOKENS_PER_MINUTE")
+KEY_TOKENS_PER_MONTH = environment.limit("KEY_TOKENS_PER_MONTH")
+INFERENCE_REPLICAS = int(os.environ.get("INFERENCE_REPLICAS") or 0)  # 0: one per graphics card, else one
+INFERENCE_ADDRESS = os.environ.get("INFERENCE_ADDRESS", "")  # what other machines call this one
+MAX_REQUESTS_AT_ONCE = int(os.environ.get("MAX_REQUESTS_AT_ONCE") or 256)  # questions in one web process
+MAX_REQUESTS_PER_PROJECT = int(os.environ.get("MAX_REQUESTS_PER_PROJECT") or 64)
+ANSWER_CACHE = os.environ.get("ANSWER_CACHE", "")  # "redis": shared by all web processes; else each keeps its own
+ANSWER_CACHE_ENTRIES = int(os.environ.get("ANSWER_CACHE_ENTRIES") or 1_000)  # of each project
+ANSWER_CACHE_SECONDS = float(os.environ.get("ANSWER_CACHE_SECONDS") or 3_600)
+SEMANTIC_CACHE_ENTRIES = int(os.environ.get("SEMANTIC_CACHE_ENTRIES") or 10_000)  # of each model in a project
+SEMANTIC_CACHE_DAYS = float(os.environ.get("SEMANTIC_CACHE_DAYS") or 7)
+VLLM_COMMAND = os.environ.get("TUNESMITH_VLLM", "")  # the program `vllm`, where it is installed
+GGUF_CONVERTER = os.environ.get("GGUF_CONVERTER", "")  # llama.cpp's convert_hf_to_gguf.py
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "")
 OUTBOUND_ALLOWED_HOSTS = environment.words("OUTBOUND_ALLOWED_HOSTS")
 

@@ -1,4 +1,4 @@
-"""Every address of the site. The hot inference routes are in ``serving_app.gateway``."""
+"""Every address of the site. The hot inference routes are in ``serving_app.gateway.routes``."""
 
 from django.conf import settings
 from django.urls import include, path
@@ -7,9 +7,9 @@ from datasets_app import openai_api as files_api
 from evaluation_app.views import review_guest
 from finetune_site import comparison_views, provenance_views, views
 from finetune_site.api import api
+from finetune_site.machines import machines
 from jobs_app import openai_api as fine_tuning_api
 from serving_app.views.metrics import metrics
-from work_kit.views.workers import workers as machines
 
 urlpatterns = [
     path("", views.home, name="home"),

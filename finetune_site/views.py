@@ -16,6 +16,7 @@ from finetune_engine import __version__
 from finetune_engine.errors import UserError
 from finetune_site.health import health_of_key, readiness
 from finetune_site.journey import journey
+from serving_app.snippets import site_address
 from work_kit import queries as work
 
 
@@ -98,5 +99,6 @@ def api_docs(request: HttpRequest) -> HttpResponse:
     """The API on one readable page, drawn from its OpenAPI document."""
     from finetune_site.api_page import OPENAI_SNIPPET, operations_by_tag
 
-    snippet = OPENAI_SNIPPET.format(base_url=request.build_absolute_uri("/v1"))
-    return render(request, "finetune_site/api_docs.html", {"groups": operations_by_tag(), "openai_snippet": snippet})
+    site = site_address(request)
+    context = {"groups": operations_by_tag(site), "openai_snippet": OPENAI_SNIPPET.format(base_url=f"{site}/v1")}
+    return render(request, "finetune_site/api_docs.html", context)

@@ -119,6 +119,13 @@ GLOSSARY: dict[str, Term] = {
         _("Preference training"),
         _("Training from pairs of a better and a worse answer instead of one right answer. Its short name is DPO."),
     ),
+    "drift": Term(
+        _("Drift"),
+        _(
+            "What is asked slowly becomes different from what the model was taught: longer, in another language, about "
+            "other things. The model is then less reliable without anybody having changed it."
+        ),
+    ),
     "early_stopping": Term(
         _("Early stopping"), _("Training ends by itself when the validation loss no longer improves.")
     ),
@@ -152,6 +159,7 @@ GLOSSARY: dict[str, Term] = {
         _("Fairness"),
         _("Whether groups of people are served equally well, and whether a swapped name changes an answer."),
     ),
+    "false_hit": Term(_("Told wrongly"), _("An answer told again although the two questions differ in meaning.")),
     "few_shot": Term(
         _("Few-shot examples"),
         _("Solved examples that the model reads before each question, instead of learning from them."),
@@ -210,6 +218,13 @@ GLOSSARY: dict[str, Term] = {
     ),
     "rater_agreement": Term(
         _("Agreement"), _("How far several people judge the same case alike. Without it a result says little.")
+    ),
+    "semantic_cache": Term(
+        _("Telling again"),
+        _(
+            "The answer to one question is told again to another that a program holds to mean the same. Fast and free, "
+            "and wrong when the two differ after all."
+        ),
     ),
     "sign_test": Term(
         _("Sign test"),

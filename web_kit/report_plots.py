@@ -121,7 +121,7 @@ def curve(
     has_diagonal: bool = False,
 ) -> SafeString:
     """Up to three lines ``(name, points, has_dots)``. Shares run from 0 to 1 on both axes, others from 0 to their largest."""
-    width, height, left, right, top, bottom = 400, 250, 50, 14, 12, 40
+    width, height, left, right, top, bottom = 400, 262, 50, 20, 26, 40
     points = [point for _name, found, _dots in lines for point in found]
     x1 = 1.0 if is_share else max((x for x, _y in points), default=1.0)
     y1 = 1.0 if is_share else max((y for _x, y in points), default=1.0) * 1.06 or 1.0
@@ -130,15 +130,11 @@ def curve(
     def place(x: float, y: float) -> Point:
         return left + x / (x1 or 1) * (width - left - right), top + (y1 - y) / y1 * (height - top - bottom)
 
-    parts: list[SafeString] = []
-    for tick in ticks(0.0, y1):
-        y = _n(place(0, tick)[1])
-        parts.append(format_html('<line class="svg-grid" x1="{}" y1="{}" x2="{}" y2="{}"/>', left, y, width - right, y))
-        parts.append(_text(left - 6, float(y) + 4, tick_words(tick, unit), "end", size=11.5))
+    parts = [_gridline(left, width - right, place(0, tick)[1], tick_words(tick, unit)) for tick in ticks(0.0, y1)]
     for tick in ticks(0.0, x1):
         parts.append(_text(place(tick, 0)[0], height - bottom + 16, tick_words(tick, unit), "middle", size=11.5))
     parts.append(_text((left + width - right) / 2, height - 6, x_name, "middle", size=11.5))
-    parts.append(_text(left, top - 1, y_name, "start", size=11.5))
+    parts.append(_text(left, top - 12, y_name, "start", size=11.5))
     if has_diagonal:
         (ax, ay), (bx, by) = place(0, 0), place(x1, y1)
         dashed = '<line class="svg-interval-reference" x1="{}" y1="{}" x2="{}" y2="{}" stroke="currentColor"/>'
@@ -150,6 +146,11 @@ def curve(
             dot = '<circle class="svg-dot svg-dot-{}" cx="{}" cy="{}" r="3.5"/>'
             parts.extend(format_html(dot, number + 1, _n(x), _n(y)) for x, y in placed)
     return _svg(width, height, "svg-chart", label, _joined(parts))
+
+
+def _gridline(left: float, right: float, y: float, words: str) -> SafeString:
+    line = format_html('<line class="svg-grid" x1="{}" y1="{}" x2="{}" y2="{}"/>', _n(left), _n(y), _n(right), _n(y))
+    return line + _text(left - 6, y + 4, words, "end", size=11.5)
 
 
 def _text(

@@ -67,7 +67,7 @@ async def _example_answer(question: str) -> AsyncIterator[ServerSentEvent]:
     for word in words:
         await asyncio.sleep(PACE_SECONDS)
         yield ServerSentEvent({"text": f"{word} "}, "token")
-    yield ServerSentEvent({"confidence": 0.83, "latency": 0.41, "completion_tokens": len(words)}, "done")
+    yield ServerSentEvent({"facts": ["Confidence 83%", "Time 0.41 s", f"{len(words)} tokens"]}, "done")
 
 
 @require_POST

@@ -107,4 +107,7 @@ class MailAbout(models.TextChoices):
     ALL = "all", _("All jobs of this project")
 
 
-WEBHOOK_EVENTS = ("fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled")
+WEBHOOK_EVENTS = (
+    "fine_tuning.job.succeeded", "fine_tuning.job.failed", "fine_tuning.job.cancelled",
+    "serving.alert.opened", "serving.alert.closed",
+)  # fmt: skip

@@ -6,7 +6,6 @@ review, says where it came from, and enters no snapshot before somebody accepts 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from datasets_app.choices import DatasetState, TaskType
 from datasets_app.models import Dataset, Source
 from datasets_app.operations.rechecks import NewSource, recheck_dataset, remove_file
 from datasets_app.operations.uploads import file_digest, fresh_name, record_upload
-from datasets_app.row_messages import checked_messages, storable
+from datasets_app.row_messages import checked_messages, row_key, storable
 from finetune_engine.data.proposed import PROVENANCE
 from finetune_engine.errors import UserError
 from work_kit.models import Job
@@ -140,10 +139,7 @@ def _line(dataset: Dataset, number: int, row: ProposedRow) -> str:
 
 
 def _digest(dataset: Dataset, row: ProposedRow) -> str:
-    """One name for a row with these texts, whoever proposes it. The worse answer is part of it where the data keeps it."""
-    said = [[message.get("role"), message.get("content")] for message in row.messages]
-    worse = row.worse if dataset.task_type == TaskType.PREFERENCE else ""
-    return hashlib.sha256(json.dumps([said, worse], ensure_ascii=True).encode()).hexdigest()
+    return row_key(row.messages, row.worse if dataset.task_type == TaskType.PREFERENCE else "")
 
 
 def _known(dataset: Dataset) -> set[str]:

@@ -64,6 +64,7 @@ class _Ran:
     which, so those are meant that were there when it began."""
 
     evaluation_id: str
+    model_id: str
     model_name: str
     created_at: datetime
     failed: Mapping[str, Mapping[str, Any]]
@@ -80,6 +81,20 @@ def case_lines(project: Project, cases: Sequence[RegressionCase]) -> list[CaseLi
     """These cases of the project with what became of them. One query, whatever their number."""
     ran = _runs(project)
     return [_line(case, ran) for case in cases]
+
+
+def outcomes_by_model(project: Project, cases: Sequence[RegressionCase]) -> dict[str, dict[str, Outcome]]:
+    """``{case id: {trained model id: what it did}}``, models in the order in which they were judged; where one was asked
+    more than once, the newest counts. One query, whatever the number of cases."""
+    ran = _runs(project)
+    found: dict[str, dict[str, Outcome]] = {}
+    for case in cases:
+        mine = found[case.pk] = {}
+        for run in ran:
+            if run.has_asked(case):
+                mine.pop(run.model_id, None)
+                mine[run.model_id] = _outcome(case, run)
+    return found
 
 
 def removed_cases(project: Project) -> QuerySet[RegressionCase]:
@@ -122,11 +137,11 @@ def question_words(messages: Sequence[Mapping[str, Any]]) -> str:
 
 def _runs(project: Project) -> list[_Ran]:
     rows = Evaluation.objects.filter(project=project, work__state=State.SUCCEEDED, report__regressions__n__gt=0)
-    fields = ("id", "trained_model__name", "created_at", "report__regressions")
+    fields = ("id", "trained_model_id", "trained_model__name", "created_at", "report__regressions")
     found = list(rows.order_by("-id").values_list(*fields)[:MOST_REPORTS])[::-1]
     return [
-        _Ran(pk, name, at, {str(case.get("id")): case for case in told.get("failed") or ()}, _asked(told))
-        for pk, name, at, told in found
+        _Ran(pk, model, name, at, {str(case.get("id")): case for case in told.get("failed") or ()}, _asked(told))
+        for pk, model, name, at, told in found
     ]
 
 
@@ -164,5 +179,6 @@ def _origin_words(origin: Mapping[str, Any]) -> str:
         "paste": _("pasted"),
         "api": _("sent by a program"),
         "evaluation": _("from an evaluation, row %(row)s") % {"row": origin.get("row")},
+        "feedback": _("from feedback on an answer"),
     }
     return words.get(str(origin.get("kind")), "")

@@ -126,7 +126,7 @@ def trained_models(project: Project) -> QuerySet[TrainedModel]:
 
 
 def models_with_files(project: Project) -> QuerySet[TrainedModel]:
-    """Those whose files are here, so that they can be deployed and gone on from; newest first."""
+    """Those whose files are here, so that they can be downloaded and gone on from; newest first."""
     return trained_models(project).filter(remote_name="")
 
 
@@ -228,8 +228,8 @@ def refuse_without_files(remote_name: str) -> None:
     if remote_name:
         raise UserError(
             "model_at_provider",
-            f"This model lives at its provider under the name {remote_name!r}; it has no files here. Ask the provider with "
-            "that name; it can be evaluated here, but not downloaded or deployed.",
+            f"This model lives at its provider under the name {remote_name!r}; it has no files here. It can be "
+            "evaluated and put into use here, but not downloaded.",
             field="model",
             reason="model_unavailable",
             status=409,

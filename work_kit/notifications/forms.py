@@ -12,6 +12,8 @@ EVENT_WORDS = {
     "fine_tuning.job.succeeded": _("A training is done"),
     "fine_tuning.job.failed": _("A training has failed"),
     "fine_tuning.job.cancelled": _("A training was cancelled"),
+    "serving.alert.opened": _("A model in use does worse than you allow"),
+    "serving.alert.closed": _("It does well again"),
 }
 
 

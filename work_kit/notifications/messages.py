@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +23,18 @@ SENTENCES = {
     State.CANCELLED: gettext_lazy("“%(title)s” was cancelled."),
 }
 MOST_TITLE, MOST_FAILURE = 120, 500
+
+
+@dataclass(frozen=True)
+class News:
+    """Something to tell of a project that is not a job's end. ``data`` goes to programs beside ``object_id``; ``headline`` and
+    ``page`` (a path) to people."""
+
+    event: str
+    object_id: str
+    headline: str
+    page: str
+    data: dict[str, Any]
 
 
 def event_name(job: Job) -> str | None:
@@ -70,6 +83,24 @@ def letter(job: Job, person: User, about: str) -> dict[str, str]:
         _("Change that here: %(link)s") % {"link": link(page_of(job.project))},
     ]
     return {"subject": f"[{_one_line(job.project.name, 40)}] {news}", "text": "\n".join(lines) + "\n"}
+
+
+def news_letter(project: Project, person: User, news: News) -> dict[str, str]:
+    """Subject and text of the e-mail about a project's news."""
+    headline = _one_line(news.headline, MOST_FAILURE)
+    lines = [
+        _("Hello %(name)s,") % {"name": _one_line(str(person), 80)},
+        "",
+        _("%(news)s It is about the project “%(project)s”.")
+        % {"news": headline, "project": _one_line(project.name, MOST_TITLE)},
+        "",
+        _("Look at it: %(link)s") % {"link": link(news.page)},
+        "",
+        "-- ",
+        _("You get this as an owner of the project. Change that here: %(link)s") % {"link": link(page_of(project))},
+    ]
+    subject = f"[{_one_line(project.name, 40)}] {_one_line(news.headline, MOST_TITLE)}"
+    return {"subject": subject, "text": "\n".join(lines) + "\n"}
 
 
 def _reasons(job: Job) -> list[str]:

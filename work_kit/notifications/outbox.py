@@ -1,4 +1,4 @@
-"""The outbox: what is written when a job ends, taken by a postman, and marked when it was taken or refused."""
+"""The outbox: what is written when a job ends or an app has news, taken by a postman, and marked when it was taken or refused."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from accounts_app.models import Membership, User
+from accounts_app.models import Membership, Project, User
 from accounts_app.operations import record
 from finetune_engine.errors import UserError
 from web_kit import secrets
 from work_kit.choices import TERMINAL, MailAbout, State
 from work_kit.models import Delivery, Job, MailWish, WebhookEndpoint
 from work_kit.notifications import messages, queries
+from work_kit.notifications.messages import News
 from work_kit.queries import database_now
 
 MAIL_EVENT = "mail"
@@ -33,6 +34,22 @@ def tell(job: Job) -> None:
     rows = [*_to_programs(job), *_to_people(job)]
     if rows:
         Delivery.objects.bulk_create(rows)
+
+
+def tell_project(project: Project, news: News) -> None:
+    """Write down whom to tell something that is not a job's end: the webhooks that want its event, and the owners who have
+    not wished for no letters at all. Called inside the transaction that makes it true."""
+    now = database_now()
+    body = messages.sample_body(news.event, news.object_id, now)
+    body["data"] |= news.data
+    wanting = [
+        row for row in WebhookEndpoint.objects.filter(project=project, is_enabled=True) if news.event in row.events
+    ]
+    rows = [Delivery(endpoint=row, event=news.event, payload=body, available_at=now, created_at=now) for row in wanting]
+    for person in queries.owners_to_tell(project) if queries.mail_is_sent() else ():
+        text = messages.news_letter(project, person, news) | {"project": project.pk}
+        rows.append(Delivery(recipient=person, event=MAIL_EVENT, payload=text, available_at=now, created_at=now))
+    Delivery.objects.bulk_create(rows)
 
 
 def _to_programs(job: Job) -> list[Delivery]:
@@ -136,7 +153,8 @@ def _claimed_letter(row: Delivery, attempt: int) -> Claimed | None:
     """Somebody who has left the project since the letter was written does not get it."""
     assert row.recipient is not None  # the table's constraint
     claimed = Claimed(row.pk, attempt, address=row.recipient.email, letter=row.payload)
-    is_member = Membership.objects.filter(user=row.recipient, project__work=row.job_id, user__is_active=True).exists()
+    of = {"project": row.payload["project"]} if "project" in row.payload else {"project__work": row.job_id}
+    is_member = Membership.objects.filter(user=row.recipient, user__is_active=True, **of).exists()
     if is_member:
         return claimed
     record_outcome(claimed, Outcome(problem=_("This person is no longer in the project."), is_final=True))

@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils.translation import gettext as _
 
-from accounts_app.models import Project, User
+from accounts_app.choices import Role
+from accounts_app.models import Membership, Project, User
 from work_kit.choices import MailAbout
 from work_kit.models import Delivery, MailWish, WebhookEndpoint
 
@@ -141,6 +142,13 @@ def mail_wish(user: User, project: Project) -> str:
     """What this person wants letters about; failures of their own when they never said."""
     row = MailWish.objects.filter(user=user, project=project).first()
     return str(row.about) if row is not None else str(MailAbout.FAILURES)
+
+
+def owners_to_tell(project: Project) -> list[User]:
+    """Active owners of the project, without those who want no letters of it."""
+    silent = MailWish.objects.filter(project=project, about=MailAbout.NOTHING).values("user")
+    rows = Membership.objects.filter(project=project, role=Role.OWNER, user__is_active=True).exclude(user__in=silent)
+    return [row.user for row in rows.select_related("user").order_by("id")]
 
 
 def mail_is_sent() -> bool:

@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
@@ -17,10 +18,12 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts_app.queries import has_anybody
 from finetune_site.processes import Processes, Program
+from serving_app.metrics import FOLDER_VARIABLE, fresh_folder
+from work_kit.machine import devices
 
 
 class Command(BaseCommand):
-    """Runs web, workers, beat, the inference process and (without REDIS_URL) a queue of our own."""
+    """Runs web, workers, beat, the inference processes and (without REDIS_URL) a queue of our own."""
 
     help = "Run the whole site: web, workers, beat, inference, and an embedded queue when no REDIS_URL is set."
 
@@ -85,7 +88,9 @@ def _wait_for_migrations(seconds: float = 300.0) -> None:
 
 def run_site(host: str, port: int, only: Collection[str] = (), *, out: IO[str] | None = None) -> Processes:
     """Start the site's programs (those named in ``only``, or all), the queue before the others. The caller watches."""
-    listed = [program for program in programs(host, port) if not only or program.name in only]
+    listed = [program for program in programs(host, port) if not only or program.kind in only]
+    if any(program.name == "web" for program in listed) and (folder := _counts_folder()) is not None:
+        fresh_folder(folder)
     processes = Processes(listed, out=out)
     queue = [program for program in listed if program.name == "queue"]
     processes.start(queue)
@@ -104,7 +109,7 @@ def programs(host: str, port: int) -> list[Program]:
         f"--port={port}",
         "--timeout-graceful-shutdown=3",
         "--log-level=warning",
-        "--lifespan=off",
+        "--lifespan=on",
     ]
     if settings.PRODUCTION:
         web.append("--proxy-headers")
@@ -112,20 +117,65 @@ def programs(host: str, port: int) -> list[Program]:
     worker += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     schedule = str(settings.RUN_DIR / "beat")
     found = [
-        Program("web", web, order=0, stop_seconds=6),
+        Program("web", web, order=0, stop_seconds=6, environment=_counts_environment()),
         Program("cpu", [*worker, "-Q", "cpu", "-n", "cpu@%h"], order=1, stop_seconds=20),
         Program("gpu", [*worker, "-Q", "gpu", "-n", "gpu@%h"], order=1, stop_seconds=60),
         Program("remote", _remote_worker(worker), order=1, stop_seconds=20),
         Program(
             "beat", ["celery", "--quiet", "-A", "finetune_site", "beat", "--loglevel=WARNING", "-s", schedule], order=0
         ),
-        Program("model", ["django", "inference", "--bind", settings.INFERENCE_BIND], order=0, stop_seconds=8),
+        *_model_servers(),
     ]
     if not os.environ.get("REDIS_URL"):
         found.insert(0, Program("queue", _embedded_queue(), order=2))
     for program in found:
-        program.environment = {"DJANGO_SETTINGS_MODULE": "finetune_site.settings"}
+        program.environment = {**program.environment, "DJANGO_SETTINGS_MODULE": "finetune_site.settings"}
     return found
+
+
+def _counts_folder() -> Path | None:
+    """Where several web processes (uvicorn reads ``WEB_CONCURRENCY``) count together; None for one."""
+    several = int(os.environ.get("WEB_CONCURRENCY") or 1) > 1
+    return settings.RUN_DIR / "metrics" if several else None
+
+
+def _counts_environment() -> dict[str, str]:
+    folder = _counts_folder()
+    return {FOLDER_VARIABLE: str(folder)} if folder is not None else {}
+
+
+def _model_servers() -> list[Program]:
+    """One model server per graphics card, each with its card and its address; where there is no card, one. The operator
+    may ask for another number (``INFERENCE_REPLICAS``): several then share the cards in turn."""
+    cards = _cards()
+    count = settings.INFERENCE_REPLICAS or max(1, len(cards))
+    found = []
+    for number in range(count):
+        arguments = ["django", "inference", "--bind", replica_bind(settings.INFERENCE_BIND, number)]
+        program = Program("model" if count == 1 else f"model{number + 1}", arguments, stop_seconds=15)
+        if cards:
+            program.environment = {"CUDA_VISIBLE_DEVICES": cards[number % len(cards)]}
+        found.append(program)
+    return found
+
+
+def _cards() -> list[str]:
+    """The cards that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [card.strip() for card in visible.split(",") if card.strip() not in ("", "-1")]
+    return [facts.name.removeprefix("cuda:") for facts in devices() if facts.name.startswith("cuda:")]
+
+
+def replica_bind(bind: str, number: int) -> str:
+    """Where the model server with this number (from 0) listens: ``x.sock``, ``x-2.sock``, ... or one port after the other."""
+    if number == 0:
+        return bind
+    if bind.startswith("unix:"):
+        path = Path(bind.removeprefix("unix:"))
+        return f"unix:{path.with_name(f'{path.stem}-{number + 1}{path.suffix}')}"
+    host, _, port = bind.rpartition(":")
+    return f"{host}:{int(port) + number if int(port) else 0}"
 
 
 def _remote_worker(worker: list[str]) -> list[str]:
