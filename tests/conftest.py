@@ -18,6 +18,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """With CI=true nothing that is missing may hide as a skipped test."""
     if os.environ.get("CI") == "true" and not Path("/usr/bin/chromium").exists():
         pytest.exit("CI needs a browser: /usr/bin/chromium is missing", returncode=1)
+    from django.test import TransactionTestCase
+
+    from tests.emptying import empty_tables
+
+    TransactionTestCase._fixture_teardown = empty_tables
 
 
 LONG = ("tests/house/", "tests/chaos/", "tests/jobs_app/", "tests/finetune_engine/train/")
