@@ -10,6 +10,7 @@ os.environ.setdefault("HEARTBEAT_SECONDS", "0.5")
 os.environ.setdefault("LEASE_SECONDS", "3")
 os.environ.setdefault("LOG_LEVEL", "WARNING")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("KEY_REQUESTS_PER_MINUTE", "100000")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from finetune_site.settings import *  # noqa: E402, F403

@@ -231,16 +231,8 @@ def cost() -> dict[str, Any]:
     }
 
 
-def full_report() -> dict[str, Any]:
-    """The whole of it. Verdict: ship, though a rule is broken and names matter."""
-    case = {
-        "row": 7,
-        "prompt": "This agreement shall be governed by the laws of Ontario. <script>alert(1)</script>",
-        "reference": "Governing law",
-        "base_answer": "",
-        "tuned_answer": "Governing law",
-    }
-    gain = {
+def comparison() -> dict[str, Any]:
+    return {
         "metric": "accuracy",
         "base": 0.5,
         "tuned": 0.808,
@@ -255,9 +247,80 @@ def full_report() -> dict[str, Any]:
         "worse": 5,
         "against": "base",
     }
-    part = {"subject": {"value": 0.62, "ci_low": 0.5, "ci_high": 0.7}, "against": {"value": 0.5}, "is_small": False}
-    failure = {"row": 31, "answer": "Termination, for 20 USD", "why": "It contains “USD”."}
-    rule = {
+
+
+def changed_cases() -> dict[str, Any]:
+    """One answer that got better, with markup in its prompt, and one that got worse."""
+    case = {
+        "row": 7,
+        "prompt": "This agreement shall be governed by the laws of Ontario. <script>alert(1)</script>",
+        "reference": "Governing law",
+        "base_answer": "",
+        "tuned_answer": "Governing law",
+    }
+    worse = case | {"row": 9, "base_answer": "Governing law", "tuned_answer": "Notices"}
+    return {"improved": [case], "worsened": [worse], "worst": []}
+
+
+def findings() -> list[dict[str, Any]]:
+    return [
+        {"suite": "robustness", "tone": "warn", "text": "Typing mistakes cost it 23 % of its value."},
+        {"suite": "fairness", "tone": "bad", "text": "Swapping names changes 14 % of the answers."},
+        {"suite": "capabilities", "tone": "warn", "text": "It has kept 68 % of its language."},
+        {"suite": "performance", "tone": "ok", "text": "Half of the answers are there after 0.7 s."},
+    ]
+
+
+def quality() -> dict[str, Any]:
+    bins = [
+        {"low": n / 10, "high": (n + 1) / 10, "n": 40, "confidence": n / 10 + 0.05, "accuracy": min(1.0, n / 10 + 0.02)}
+        for n in range(4, 10)
+    ]
+    curve = [{"coverage": n / 20, "accuracy": 0.97 - n * 0.008} for n in range(1, 21)]
+    return {
+        "automated_metrics": {"accuracy": 0.808, "macro_f1": 0.78},
+        "human_eval_needed": True,
+        "sample_for_review": [1, 2, 3],
+        "calibration": {"ece_10_bin": 0.04, "n": 320, "bins": bins, "curve": curve},
+    }
+
+
+def judge() -> dict[str, Any]:
+    return {
+        "model": "judge-1",
+        "n": 50,
+        "wins": 28,
+        "losses": 9,
+        "ties": 13,
+        "order_agreement": 0.84,
+        "win_rate": 0.757,
+        "ci_low": 0.6,
+        "ci_high": 0.87,
+        "votes": [],
+    }
+
+
+def overall_score() -> dict[str, Any]:
+    return {
+        "value": 0.79,
+        "reason": None,
+        "weights": {"quality": 0.5, "robustness": 0.2, "fairness": 0.1, "performance": 0.1, "cost": 0.1},
+        "parts": [
+            {"suite": "quality", "score": 0.81, "weight": 0.5, "reason": None},
+            {"suite": "robustness", "score": 0.7, "weight": 0.2, "reason": None},
+            {"suite": "fairness", "score": 0.88, "weight": 0.1, "reason": None},
+            {"suite": "performance", "score": 0.7, "weight": 0.1, "reason": None},
+            {"suite": "cost", "score": 0.97, "weight": 0.1, "reason": None},
+            {"suite": "capabilities", "score": 0.68, "weight": 0.0, "reason": None},
+        ],
+        "left_out": [],
+        "failed_rules": ["Never names a price"],
+    }
+
+
+def acceptance() -> list[dict[str, Any]]:
+    """A rule that one answer breaks, and one that all keep."""
+    broken = {
         "id": "r1",
         "name": "Never names a price",
         "kind": "excludes",
@@ -267,16 +330,13 @@ def full_report() -> dict[str, Any]:
         "ci_low": 0.954,
         "ci_high": 0.999,
         "by_model": {"tuned": 119 / 120, "base": 1.0, "asked": 1.0},
-        "failures": [failure],
+        "failures": [{"row": 31, "answer": "Termination, for 20 USD", "why": "It contains “USD”."}],
     }
-    kept = rule | {
-        "id": "r2",
-        "name": "One of our labels",
-        "kind": "labels",
-        "passed": 120,
-        "rate": 1.0,
-        "failures": [],
-    }
+    kept = {"id": "r2", "name": "One of our labels", "kind": "labels", "passed": 120, "rate": 1.0, "failures": []}
+    return [broken, broken | kept]
+
+
+def regressions() -> dict[str, Any]:
     broken = {
         "id": "c1",
         "prompt": "What is a force majeure?",
@@ -284,12 +344,20 @@ def full_report() -> dict[str, Any]:
         "answer": "Force majeure",
         "why": "It is not the expected answer.",
     }
-    bins = [
-        {"low": n / 10, "high": (n + 1) / 10, "n": 40, "confidence": n / 10 + 0.05, "accuracy": min(1.0, n / 10 + 0.02)}
-        for n in range(4, 10)
+    return {"n": 3, "passed": 2, "failed": [broken]}
+
+
+def slices() -> list[dict[str, Any]]:
+    part = {"subject": {"value": 0.62, "ci_low": 0.5, "ci_high": 0.7}, "against": {"value": 0.5}, "is_small": False}
+    return [
+        {"by": "metadata:country", "value": "Germany", "n": 61} | part,
+        {"by": "metadata:country", "value": "Malta", "n": 12} | part | {"is_small": True},
+        {"by": "length", "value": "long", "n": 40} | part,
     ]
-    curve = [{"coverage": n / 20, "accuracy": 0.97 - n * 0.008} for n in range(1, 21)]
-    cluster = {
+
+
+def cluster() -> dict[str, Any]:
+    return {
         "title": "delay, flood, control",
         "size": 9,
         "rows": [3, 14, 15, 22, 41, 58, 77, 90, 101],
@@ -301,10 +369,21 @@ def full_report() -> dict[str, Any]:
             "answer": "Termination",
         },
     }
+
+
+def verdict() -> dict[str, Any]:
     return {
-        "task_type": "classification",
-        "split": "test",
-        "n": 120,
+        "kind": "ship",
+        "sentence": "Ship: the tuned model answers 97 of 120 cases correctly (81 %, interval 73-87 %), against 50 % "
+        "before; the gain is far beyond chance (p < 0.001).",
+        "cases_needed": None,
+    }
+
+
+def judged_models() -> dict[str, Any]:
+    """Who was compared, and what better instructions alone reach."""
+    simple = {"key": "tfidf", "name": "TF-IDF and logistic regression", "scores": [score("accuracy", 0.7, 0.61, 0.77)]}
+    return {
         "subject": "tuned",
         "against": "base",
         "models": [
@@ -312,81 +391,44 @@ def full_report() -> dict[str, Any]:
             model("tuned", "Clauses", "trained", 0.808, 3.2),
             model("asked", "demo-base, 4 examples", "prompted", 0.58, 60.0),
         ],
-        "baselines": [
-            {"key": "tfidf", "name": "TF-IDF and logistic regression", "scores": [score("accuracy", 0.7, 0.61, 0.77)]}
-        ],
-        "headline": "accuracy",
-        "comparison": gain,
-        "comparisons": [gain],
-        "verdict": {
-            "kind": "ship",
-            "sentence": "Ship: the tuned model answers 97 of 120 cases correctly (81 %, interval 73-87 %), against 50 % "
-            "before; the gain is far beyond chance (p < 0.001).",
-            "cases_needed": None,
-        },
-        "improved": [case],
-        "worsened": [case | {"row": 9, "base_answer": "Governing law", "tuned_answer": "Notices"}],
-        "worst": [],
-        "suites_run": ["quality", "performance", "robustness", "fairness", "cost", "capabilities"],
-        "suites_left_out": [{"suite": "judge", "reason": "No judge was named."}],
-        "findings": [
-            {"suite": "robustness", "tone": "warn", "text": "Typing mistakes cost it 23 % of its value."},
-            {"suite": "fairness", "tone": "bad", "text": "Swapping names changes 14 % of the answers."},
-            {"suite": "capabilities", "tone": "warn", "text": "It has kept 68 % of its language."},
-            {"suite": "performance", "tone": "ok", "text": "Half of the answers are there after 0.7 s."},
-        ],
-        "quality": {
-            "automated_metrics": {"accuracy": 0.808, "macro_f1": 0.78},
-            "human_eval_needed": True,
-            "sample_for_review": [1, 2, 3],
-            "calibration": {"ece_10_bin": 0.04, "n": 320, "bins": bins, "curve": curve},
-        },
-        "performance": speed(1.0) | {"by_model": {"tuned": speed(1.0), "base": speed(0.95), "asked": speed(2.1)}},
-        "robustness": robustness(),
-        "fairness": fairness(),
-        "cost": cost(),
-        "capabilities": capabilities(),
-        "judge": {
-            "model": "judge-1",
-            "n": 50,
-            "wins": 28,
-            "losses": 9,
-            "ties": 13,
-            "order_agreement": 0.84,
-            "win_rate": 0.757,
-            "ci_low": 0.6,
-            "ci_high": 0.87,
-            "votes": [],
-        },
-        "overall_score": {
-            "value": 0.79,
-            "reason": None,
-            "weights": {"quality": 0.5, "robustness": 0.2, "fairness": 0.1, "performance": 0.1, "cost": 0.1},
-            "parts": [
-                {"suite": "quality", "score": 0.81, "weight": 0.5, "reason": None},
-                {"suite": "robustness", "score": 0.7, "weight": 0.2, "reason": None},
-                {"suite": "fairness", "score": 0.88, "weight": 0.1, "reason": None},
-                {"suite": "performance", "score": 0.7, "weight": 0.1, "reason": None},
-                {"suite": "cost", "score": 0.97, "weight": 0.1, "reason": None},
-                {"suite": "capabilities", "score": 0.68, "weight": 0.0, "reason": None},
-            ],
-            "left_out": [],
-            "failed_rules": ["Never names a price"],
-        },
-        "acceptance": [rule, kept],
-        "regressions": {"n": 3, "passed": 2, "failed": [broken]},
-        "slices": [
-            {"by": "metadata:country", "value": "Germany", "n": 61} | part,
-            {"by": "metadata:country", "value": "Malta", "n": 12} | part | {"is_small": True},
-            {"by": "length", "value": "long", "n": 40} | part,
-        ],
-        "clusters": [cluster],
-        "power": {"n": 120, "discordance": 0.2, "gain": 0.15, "missed_share": 0.1, "sentence": "..."},
+        "baselines": [simple],
         "prompting": {
             "key": "asked",
             "name": "demo-base, 4 examples",
             "value": 0.58,
             "sentence": "Better instructions alone reach 58 %: training earns 23 points more.",
         },
+    }
+
+
+def full_report() -> dict[str, Any]:
+    """The whole of it. Verdict: ship, though a rule is broken and names matter."""
+    gain = comparison()
+    return {
+        **judged_models(),
+        **changed_cases(),
+        "task_type": "classification",
+        "split": "test",
+        "n": 120,
+        "headline": "accuracy",
+        "comparison": gain,
+        "comparisons": [gain],
+        "verdict": verdict(),
+        "suites_run": ["quality", "performance", "robustness", "fairness", "cost", "capabilities"],
+        "suites_left_out": [{"suite": "judge", "reason": "No judge was named."}],
+        "findings": findings(),
+        "quality": quality(),
+        "performance": speed(1.0) | {"by_model": {"tuned": speed(1.0), "base": speed(0.95), "asked": speed(2.1)}},
+        "robustness": robustness(),
+        "fairness": fairness(),
+        "cost": cost(),
+        "capabilities": capabilities(),
+        "judge": judge(),
+        "overall_score": overall_score(),
+        "acceptance": acceptance(),
+        "regressions": regressions(),
+        "slices": slices(),
+        "clusters": [cluster()],
+        "power": {"n": 120, "discordance": 0.2, "gain": 0.15, "missed_share": 0.1, "sentence": "..."},
         "run": {"versions": {"torch": "2.13"}, "seed": 42, "device": "cpu", "group_by": None},
     }

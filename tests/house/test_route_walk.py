@@ -91,7 +91,7 @@ def test_every_route_has_a_rule() -> None:
 
 
 def test_the_gateway_routes_have_rules() -> None:
-    from serving_app import gateway
+    from serving_app.gateway import routes as gateway
 
     assert gateway.PATHS
     for route in gateway.ROUTES:

@@ -146,7 +146,7 @@ def test_from_the_first_link_to_an_answer(site: Site, visitor: Visitor) -> None:
     visitor.click("button", "Ask")
     pane = page.locator("[data-playground-messages]").first
     pane.get_by_text("Force Majeure", exact=True).wait_for(timeout=60 * SECOND)
-    pane.get_by_text(re.compile("Confidence")).wait_for(timeout=30 * SECOND)
+    pane.get_by_text(re.compile("gave its words a probability")).wait_for(timeout=30 * SECOND)
     visitor.look("answer")
 
     for name, where in (("team", "team/"), ("trainings", "train/"), ("results", "results/")):

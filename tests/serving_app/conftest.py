@@ -65,6 +65,12 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         time.sleep(0.05)
 
 
+def _listens(where: Path) -> bool:
+    """A socket's file is there a moment before anybody listens."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        return caller.connect_ex(str(where)) == 0
+
+
 @pytest.fixture(scope="session")
 def model_server(tmp_path_factory) -> Iterator[str]:
     """The engine's own server with the demo model on a unix socket, shared by all tests; its address."""
@@ -83,7 +89,7 @@ def model_server(tmp_path_factory) -> Iterator[str]:
     ]
     process = subprocess.Popen(program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
-        wait_until(lambda: where.exists() or process.poll() is not None, 90, "the model server did not start")
+        wait_until(lambda: _listens(where) or process.poll() is not None, 90, "the model server did not start")
         assert process.poll() is None
         yield f"unix:{where}"
     finally:
@@ -101,15 +107,17 @@ def inference(transactional_db, model_server) -> str:
 
 
 @pytest.fixture
-def site(transactional_db) -> Iterator[str]:
-    """The whole ASGI site, gateway first, behind a real HTTP server; its address."""
+def site(transactional_db, monkeypatch) -> Iterator[str]:
+    """The whole ASGI site, gateway first, behind a real HTTP server; its address. What a test changes counts at once."""
     import uvicorn
 
     from finetune_site.asgi import application
-    from serving_app.answering import answers
-    from serving_app.database import prediction_log
+    from serving_app import caching
+    from serving_app.gateway import entrance
+    from serving_app.gateway.database import prediction_log
 
-    answers.clear()
+    caching.clear()
+    monkeypatch.setattr(entrance, "FRESH_SECONDS", 0.0)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(64)
@@ -120,7 +128,7 @@ def site(transactional_db) -> Iterator[str]:
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join(20)
-    assert prediction_log.flush()
+    assert prediction_log.flush(60)
     listener.close()
 
 

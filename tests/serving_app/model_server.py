@@ -6,9 +6,9 @@ from pathlib import Path
 import uvicorn
 
 from finetune_engine.serve.app import build_app
-from finetune_engine.serve.backends.in_process import InProcessBackend
+from finetune_engine.serve.backends.choosing import ChoosingBackend
 from finetune_engine.serve.registry import ModelRegistry
 
 if __name__ == "__main__":
     models, socket = sys.argv[1:]
-    uvicorn.run(build_app(InProcessBackend(ModelRegistry(Path(models)).resolve)), uds=socket, log_level="warning")
+    uvicorn.run(build_app(ChoosingBackend(ModelRegistry(Path(models)).resolve)), uds=socket, log_level="warning")

@@ -174,6 +174,15 @@ def test_the_page_says_when_nobody_stands_for_what_is_in_use(
     assert words in client_for(owner).get(address).content.decode()
 
 
+def test_a_base_model_that_does_not_exist_is_not_put_into_use(client_for, owner, project) -> None:
+    from serving_app.models import Deployment
+
+    asked = {"base_model": "no-such-model"}
+    answer = client_for(owner).post(f"/p/{project.slug}/use/deploy", asked)
+    assert answer.status_code == 404
+    assert not Deployment.objects.exists()
+
+
 def test_a_base_model_needs_no_signature(project, actor) -> None:
     from serving_app.operations import deploy_model
 
@@ -187,3 +196,75 @@ def test_the_api_refuses_an_unsigned_model_with_the_way_out(client, trained, api
     assert answer.status_code == 409
     assert answer.json()["error"]["code"] == "sign_off_missing"
     assert "'sign_off'" in answer.json()["error"]["message"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_model_that_comes_into_use_and_one_that_is_called_off_do_not_block_each_other(trained, deploy, actor) -> None:
+    """Both take the project first. The other way round, one of them would be ended by PostgreSQL."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    from serving_app.models import Deployment
+    from serving_app.operations import preparing
+
+    deploy(trained("One"))
+    coming = Deployment.objects.create(
+        project=actor.project, trained_model=trained("Two"), model_name="two", state="preparing"
+    )
+    token = preparing.claim_preparation(deployment_id=coming.pk)
+    with CaptureQueriesContext(connection) as queries:
+        assert preparing.activate_deployment(deployment_id=coming.pk, token=token, checked={})
+    if connection.vendor == "postgresql":
+        locks = [query["sql"] for query in queries if "FOR " in query["sql"] and "UPDATE" in query["sql"]]
+        assert "accounts_project" in locks[0].split("FROM")[1]
+        assert "_deployment" in locks[1].split("FROM")[1]
+    else:
+        asked = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+        assert 'FROM "accounts_project"' in asked[1]
+
+
+def test_calling_off_what_came_into_use_meanwhile_takes_nothing_out_of_use(project, actor, trained, deploy) -> None:
+    from serving_app.models import Deployment
+    from serving_app.operations import retire_deployment
+
+    seen = deploy(trained("One"))
+    seen.state = "preparing"  # as it was when the button was drawn
+    with pytest.raises(UserError, match="came into use"):
+        retire_deployment(actor=actor, deployment=seen)
+    assert Deployment.objects.get(pk=seen.pk).state == "active"
+
+
+def test_the_page_offers_a_trial_only_where_there_is_another_model(client_for, owner, project, trained, deploy) -> None:
+    deploy(trained("One"))
+    page = client_for(owner).get(f"/p/{project.slug}/use/").content.decode()
+    assert "Begin the trial" not in page
+    trained("Two")
+    assert "Begin the trial" in client_for(owner).get(f"/p/{project.slug}/use/").content.decode()
+
+
+def test_a_trial_on_its_way_can_be_called_off_on_its_page(client_for, owner, project, actor, trained, deploy) -> None:
+    from serving_app.models import Deployment
+    from serving_app.operations import start_trial
+
+    deploy(trained("One"))
+    trial = start_trial(actor=actor, trained_model=trained("Two"))
+    Deployment.objects.filter(pk=trial.pk).update(state="preparing")
+    assert "Call it off" in client_for(owner).get(f"/p/{project.slug}/use/trial").content.decode()
+
+
+def test_a_key_that_a_base_model_in_use_is_asked_with_is_not_deleted(project, actor) -> None:
+    from jobs_app.choices import Provider
+    from jobs_app.models import BaseModel, ProviderConnection
+    from serving_app.models import Deployment
+    from serving_app.queries import use_of_connection
+
+    address = "http://127.0.0.1:9/v1"
+    BaseModel.objects.create(
+        key="theirs", name="Theirs", provider=Provider.ENDPOINT, location="theirs", base_url=address, is_enabled=True
+    )
+    connection = ProviderConnection.objects.create(
+        project=project, name="Ours", base_url=address, secret="", created_by=actor.user
+    )
+    assert use_of_connection(connection) == ""
+    Deployment.objects.create(project=project, base_model_key="theirs", model_name="theirs")
+    assert "asked with this key" in use_of_connection(connection)

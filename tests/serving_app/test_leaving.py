@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from finetune_engine.catalogue.catalogue import load_catalogue
-from serving_app.admission import admission
+from serving_app.gateway.admission import admission
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,14 +24,14 @@ def endless() -> dict:
     return {
         "model": "production",
         "prompt": "The",
-        "max_tokens": 4000,
+        "max_tokens": 500,
         "temperature": 1.0,
         "logit_bias": {str(token): -100 for token in ends},
     }
 
 
 def _left_row(seconds: float = 20.0):
-    from serving_app.database import prediction_log
+    from serving_app.gateway.database import prediction_log
     from serving_app.models import Prediction
 
     end = time.monotonic() + seconds
@@ -73,7 +73,7 @@ def test_leaving_before_a_whole_answer(deployed_base, inference, site, api_key, 
     headers = {"Authorization": f"Bearer {api_key('predict')}"}
     warm = httpx.post(f"{site}/v1/completions", json=endless | {"max_tokens": 1}, headers=headers, timeout=60)
     assert warm.status_code == 200
-    from serving_app.database import prediction_log
+    from serving_app.gateway.database import prediction_log
     from serving_app.models import Prediction
 
     assert prediction_log.flush()

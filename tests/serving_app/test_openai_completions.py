@@ -50,7 +50,7 @@ def test_plain_completions_and_logprobs(deployed_base, inference, client) -> Non
 
 
 def test_streams_are_logged_with_their_usage(deployed_base, inference, client) -> None:
-    from serving_app.database import prediction_log
+    from serving_app.gateway.database import prediction_log
     from serving_app.models import Prediction
 
     chunks = list(client.chat.completions.create(model="production", messages=TURNS, max_tokens=5, stream=True))
@@ -84,7 +84,7 @@ def test_each_refusal_is_the_packages_own_exception(deployed_base, client, site,
 
 
 def test_a_flood_from_one_project_is_429_with_the_time_to_wait(deployed_base, inference, ask, monkeypatch) -> None:
-    from serving_app.admission import admission
+    from serving_app.gateway.admission import admission
 
     monkeypatch.setattr(admission, "per_project", 0)
     response = ask("/v1/chat/completions", {"messages": TURNS})

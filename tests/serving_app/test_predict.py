@@ -10,13 +10,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_question_is_answered_and_logged(deployed_base, inference, ask) -> None:
-    from serving_app.database import prediction_log
+    from serving_app.gateway.database import prediction_log
     from serving_app.models import Prediction
 
     response = ask("/predict", {"text": "This agreement ends on", "max_tokens": 8, "temperature": 0})
     assert response.status_code == 200, response.text
     body = response.json()
-    assert set(body) == {"prediction", "model", "confidence", "latency", "cached", "request_id"}
+    assert set(body) == {"prediction", "model", "confidence", "needs_human", "latency", "cached", "request_id"}
     assert body["model"] == "demo-base"
     assert body["cached"] is False
     assert 0 < body["confidence"] <= 1
@@ -88,6 +88,12 @@ def test_a_body_that_is_not_json_is_422(deployed_base, ask, site, api_key) -> No
 
 def test_a_body_that_is_too_large_is_413(deployed_base, ask) -> None:
     assert ask("/predict", {"text": "x" * (5 * 2**20)}).status_code == 413
+
+
+def test_a_billion_tokens_are_the_models_to_refuse_and_the_caller_hears_it(deployed_base, inference, ask) -> None:
+    body = {"model": "production", "messages": [{"role": "user", "content": "Hello?"}], "max_tokens": 10**9}
+    answer = ask("/v1/chat/completions", body)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "max_tokens"), answer.text
 
 
 def test_who_may_not_ask_is_refused_before_what_they_ask_is_looked_at(deployed_base, ask, api_key) -> None:

@@ -157,6 +157,15 @@ def test_the_playground_writes_text_never_markup(open_page):
     assert page.locator("[data-playground-stop]").is_hidden()
 
 
+def test_a_broken_line_is_told_in_the_words_of_the_page(open_page, complaints):
+    page = open_page()
+    page.route("**/gallery/ask*", lambda route: route.abort())
+    page.locator("[data-playground-input]").fill("Is anybody there?")
+    page.keyboard.press("Control+Enter")
+    page.locator('[data-model="base"] .bubble-foot', has_text="The model did not answer. Try again.").wait_for()
+    complaints.clear()  # the browser names what failed to load
+
+
 def test_an_answer_can_be_stopped(open_page):
     page = open_page()
     page.locator("[data-playground-input]").fill("word " * 3000)

@@ -56,6 +56,17 @@ def test_a_curve_has_a_diagonal_only_where_it_is_asked_for() -> None:
     assert "svg-interval-reference" in crossed
 
 
+def test_the_words_of_a_curve_stand_inside_the_picture_and_clear_of_its_lines() -> None:
+    tree = drawn(report_plots.curve([], label="x", x_name="sure", y_name="right answers", is_share=True))
+    width = float((tree.get("viewBox") or "").split()[2])
+    texts = {text.text: text for text in tree if text.tag.endswith("text")}
+    last = max((text for text in tree if text.text == "100%"), key=lambda text: float(text.get("x") or 0))
+    assert float(last.get("x") or 0) + len("100%") * report_plots.LETTER / 2 <= width
+    top_line = min(float(line.get("y1") or 0) for line in tree if line.get("class") == "svg-grid")
+    assert float(texts["right answers"].get("y") or 0) + 4 < top_line, "letters hang below their line"
+    assert float(texts["right answers"].get("y") or 0) - 11.5 >= 0
+
+
 def test_nothing_to_draw_is_still_a_drawing() -> None:
     drawn(report_plots.curve([], label="none", x_name="", y_name="", is_share=False))
     drawn(report_plots.bars([], label="none", high=1.0))

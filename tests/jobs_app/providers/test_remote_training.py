@@ -16,6 +16,7 @@ from jobs_app.operations import budgets, connections, delete_trained_model
 from jobs_app.operations.checkpoint_models import use_checkpoint
 from jobs_app.runner import actor_of
 from serving_app.operations import deploy_model
+from serving_app.queries import route_of
 from tests.protocol_server.script import Become, Call, Fail, Stay, Succeed, learning_then
 from tests.protocol_server.script import Checkpoint as At
 from work_kit.choices import State
@@ -225,15 +226,44 @@ def kept_there(send, connection) -> TrainedModel:
 
 
 def test_what_needs_files_says_that_the_model_lives_at_its_provider(kept_there, actor, client_for, owner) -> None:
-    acts = [
-        lambda: queries.model_files(kept_there.api_name, actor.project),
-        lambda: deploy_model(actor=actor, trained_model=kept_there),
-    ]
-    for act in acts:
-        with pytest.raises(UserError, match="lives at its provider"):
-            act()
+    with pytest.raises(UserError, match="lives at its provider"):
+        queries.model_files(kept_there.api_name, actor.project)
     download = client_for(owner).get(f"/p/{actor.project.slug}/train/models/{kept_there.pk}/download")
     assert download.status_code == 409
+
+
+def test_it_is_put_into_use_and_asked_there(kept_there, connection, actor) -> None:
+    from serving_app.replicas.resolving import resolve
+
+    deployment = deploy_model(actor=actor, trained_model=kept_there, sign_off="Tried by hand; good enough.")
+    told = resolve(route_of(actor.project, "").main.serving_id)
+    assert deployment.state == "active"
+    assert (told.base_url, told.model, told.key) == (
+        connection.base_url,
+        kept_there.remote_name,
+        connections.key_of(connection),
+    )
+    assert told.key not in repr(told)
+
+
+def test_its_key_cannot_be_deleted_while_it_is_in_use(kept_there, connection, actor) -> None:
+    deploy_model(actor=actor, trained_model=kept_there, sign_off="Tried by hand; good enough.")
+    with pytest.raises(UserError, match="is asked with this key"):
+        connections.delete_connection(actor=actor, connection=connection)
+
+
+def test_without_its_key_its_questions_go_nowhere_else(kept_there, actor, monkeypatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-operator")
+    deploy_model(actor=actor, trained_model=kept_there, sign_off="Tried by hand; good enough.")
+    kept_there.connection = None
+    kept_there.save()
+    with pytest.raises(UserError, match="no key"):
+        route_of(actor.project, "")
+
+
+def test_it_cannot_run_here(kept_there, actor) -> None:
+    with pytest.raises(UserError, match="only the provider can run it"):
+        deploy_model(actor=actor, trained_model=kept_there, backend="transformers", sign_off="Tried by hand.")
 
 
 def test_its_page_shows_the_name_there_and_offers_no_download(kept_there, actor, client_for, owner) -> None:
@@ -248,9 +278,13 @@ def test_no_page_offers_what_needs_its_files(kept_there, actor, client_for, owne
     training = browser.get(f"{project}/train/{kept_there.training_job_id}").content.decode()
     assert "Its provider keeps it" in training
     assert "Deploy" not in training
-    use = browser.get(f"{project}/use/")
+
+
+def test_the_page_use_offers_it_and_says_where_it_is(kept_there, actor, client_for, owner) -> None:
+    use = client_for(owner).get(f"/p/{actor.project.slug}/use/")
     assert use.status_code == 200
-    assert kept_there.pk not in use.content.decode()
+    assert kept_there.pk in use.content.decode()
+    assert "at its provider" in use.content.decode()
 
 
 def test_the_home_page_offers_to_judge_it_where_it_is_kept(kept_there, actor, client_for, owner) -> None:
