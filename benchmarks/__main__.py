@@ -9,7 +9,7 @@ import platform
 from pathlib import Path
 
 AREAS = ["preparation", "near_duplicates", "bulk_load", "whole_import", "pii", "generation", "pages", "review"]
-AREAS += ["streams", "training", "inference"]
+AREAS += ["streams", "training", "inference", "calibration", "serving"]
 
 
 def main() -> None:
